@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* What the caller asked for, filled by cli (later also by RPC) and read-only from then on. */
+struct options {
+	pid_t tree;                     /* -t; 0 = not given */
+	const char *images_path;        /* -D; never NULL */
+	const char *work_path;          /* -W; NULL = the images folder */
+	const char *log_path;           /* -o; NULL = standard error; relative to the work folder */
+	int verbosity;                  /* 0 = errors … 4 = every object; 5 = every system call (--trace) */
+	const char *pidfile;            /* relative to the work folder */
+	bool restore_detached;
+	bool restore_sibling;
+	bool leave_running;
+	bool leave_stopped;
+	bool shell_job;
+	int status_fd;                  /* -1 = not given */
+	const char *action_script;
+	bool display_stats;
+	bool file_locks;
+	bool ext_unix_sk;
+	bool tcp_established;
+	bool link_remap;
+	bool evasive_devices;
+	uint64_t ghost_limit;           /* bytes; default 1 MiB as CRIU has it */
+	const char *root;               /* --root */
+	const char **skip_mnt;
+	size_t n_skip_mnt;
+	const char **external;          /* as given: TYPE[ID]:VALUE */
+	size_t n_external;
+	const char *manage_cgroups;     /* mode, NULL = not given, "" = given without a mode */
+	const char *cpu_cap;
+	const char *libdir;             /* taken and ignored: firn has no plugins */
+
+	unsigned deadline_ms;           /* the whole operation; default 600,000 */
+	unsigned stall_ms;              /* no progress for that long is a stall; default 5,000 */
+	unsigned seize_ms;              /* --timeout: completing the tree; default 10,000, as CRIU has it */
+};

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/resource.h>
+#include <sys/types.h>
+
+#include "base/arena.h"
+
+/*
+ * /proc, read and parsed apart: each parse_* takes a buffer (hostile: a task chooses its own name and paths), checks
+ * lengths, counts and ranges, and returns 0 or -EINVAL without touching anything outside. Each read_* opens the file
+ * below a descriptor of /proc/PID (or /proc/PID/task/TID), reads it whole, and parses it: 0 or -errno, nothing
+ * raised. -ESRCH or -ENOENT means that the task is gone. man 5 proc; fields up to Linux 6.18.
+ */
+
+/* open("/proc/PID") or "/proc/PID/task/TID" as O_PATH|O_DIRECTORY. */
+int procfs_open(pid_t pid);
+int procfs_open_thread(pid_t pid, pid_t tid);
+
+/* Reads a whole file into a malloc'd, NUL-terminated buffer. @limit bytes at most, -EFBIG above. */
+int procfs_read(int dirfd, const char *name, size_t limit, char **ret_text, size_t *ret_len);
+
+struct proc_stat {                       /* /proc/PID/stat */
+	pid_t pid, ppid, pgid, sid;
+	char comm[64];
+	char state;                      /* R S D T t Z X I … */
+	int tty_nr, tty_pgrp;
+	unsigned flags;                  /* PF_*: PF_KTHREAD 0x00200000 */
+	int nice, num_threads;
+	unsigned rt_priority, policy;
+	unsigned long long start_time;
+	uint64_t start_code, end_code, start_stack, start_data, end_data, start_brk;
+	uint64_t arg_start, arg_end, env_start, env_end;
+	int exit_code;                   /* as wait() gives it */
+};
+int parse_proc_stat(const char *text, size_t len, struct proc_stat *ret);
+int read_proc_stat(int dirfd, struct proc_stat *ret);
+
+struct proc_status {                     /* /proc/PID/status */
+	char name[64];
+	char state;
+	pid_t tgid, pid, ppid, tracer;
+	uint32_t uid[4], gid[4];         /* real, effective, saved, file system */
+	uint32_t *groups;                /* in the arena */
+	size_t n_groups;
+	uint32_t umask;
+	bool umask_known;
+	uint64_t sig_pending, shared_pending, sig_blocked, sig_ignored, sig_caught;
+	uint64_t cap_inh, cap_prm, cap_eff, cap_bnd, cap_amb;
+	bool no_new_privs;
+	int seccomp;                     /* 0 none, 1 strict, 2 filter */
+	int seccomp_filters;
+	int thp_enabled;                 /* -1 = line missing */
+	unsigned threads;
+	unsigned ns_pid_depth;           /* numbers on the NSpid line */
+	pid_t ns_pid[32];
+};
+int parse_proc_status(const char *text, size_t len, struct arena *a, struct proc_status *ret);
+int read_proc_status(int dirfd, struct arena *a, struct proc_status *ret);
+
+/* One area of /proc/PID/smaps (or maps: then vm_flags is 0 and the sizes are 0). */
+struct proc_map {
+	uint64_t start, end, offset;     /* bytes */
+	uint32_t prot;                   /* PROT_* */
+	bool shared;                     /* the fourth letter is s */
+	unsigned dev_major, dev_minor;
+	uint64_t inode;
+	const char *path;                /* "" when anonymous; octal escapes undone; " (deleted)" left on */
+	uint64_t vm_flags;               /* VMFLAG_* bits below */
+	uint64_t rss, swap, anonymous;   /* bytes */
+	uint64_t page_size;              /* KernelPageSize in bytes; 4096 when unknown */
+};
+/* Two-letter codes of the VmFlags line, man 5 proc. */
+enum proc_vmflag {
+	VMFLAG_RD = 1 << 0, VMFLAG_WR = 1 << 1, VMFLAG_EX = 1 << 2, VMFLAG_SH = 1 << 3,
+	VMFLAG_MR = 1 << 4, VMFLAG_MW = 1 << 5, VMFLAG_ME = 1 << 6, VMFLAG_MS = 1 << 7,
+	VMFLAG_GD = 1 << 8, VMFLAG_PF = 1 << 9, VMFLAG_LO = 1 << 10, VMFLAG_IO = 1 << 11,
+	VMFLAG_SR = 1 << 12, VMFLAG_RR = 1 << 13, VMFLAG_DC = 1 << 14, VMFLAG_DE = 1 << 15,
+	VMFLAG_AC = 1 << 16, VMFLAG_NR = 1 << 17, VMFLAG_HT = 1 << 18, VMFLAG_SF = 1 << 19,
+	VMFLAG_AR = 1 << 20, VMFLAG_WF = 1 << 21, VMFLAG_DD = 1 << 22, VMFLAG_SD = 1 << 23,
+	VMFLAG_MM = 1 << 24, VMFLAG_HG = 1 << 25, VMFLAG_NH = 1 << 26, VMFLAG_MG = 1 << 27,
+	VMFLAG_UM = 1 << 28, VMFLAG_UW = 1 << 29, VMFLAG_SS = 1 << 30,
+};
+#define VMFLAG_SL (1ull << 31)           /* sealed (mseal) */
+#define VMFLAG_GU (1ull << 32)           /* guard regions may be inside (6.18: "gu") */
+
+/* @smaps: lines of smaps; otherwise of maps. The array and the paths lie in the arena. Areas must ascend and not
+ * overlap, -EINVAL otherwise. [vsyscall] is included. */
+int parse_proc_maps(const char *text, size_t len, bool smaps, struct arena *a, struct proc_map **ret, size_t *ret_n);
+int read_proc_maps(int dirfd, bool smaps, struct arena *a, struct proc_map **ret, size_t *ret_n);
+
+struct proc_fdinfo {                     /* /proc/PID/fdinfo/N */
+	uint64_t pos;
+	uint32_t flags;                  /* open flags; O_CLOEXEC included */
+	int mnt_id;
+	uint64_t ino;                    /* 0 before Linux 5.14 */
+	const char *rest;                /* the kind's own lines (eventfd-count: …, tfd: …), "" if none; in the arena */
+};
+int parse_proc_fdinfo(const char *text, size_t len, struct arena *a, struct proc_fdinfo *ret);
+int read_proc_fdinfo(int dirfd, int fd, struct arena *a, struct proc_fdinfo *ret);
+
+/* Ascending descriptor numbers of /proc/PID/fd; tids of /proc/PID/task; pids of /proc/PID/task/TID/children. */
+int read_proc_fds(int dirfd, struct arena *a, int **ret, size_t *ret_n);
+int read_proc_tasks(int dirfd, struct arena *a, pid_t **ret, size_t *ret_n);
+int read_proc_children(pid_t pid, const pid_t *tids, size_t n_tids, struct arena *a, pid_t **ret, size_t *ret_n);
+
+/* readlink below dirfd ("fd/5", "exe", "cwd", "ns/mnt"), NUL-terminated in the arena. */
+int read_proc_link(int dirfd, const char *name, struct arena *a, char **ret);
+
+struct proc_mount {                      /* /proc/PID/mountinfo */
+	int mnt_id, parent_id;
+	unsigned major, minor;
+	const char *root, *mountpoint, *options, *fstype, *source, *super_options;
+};
+int parse_proc_mountinfo(const char *text, size_t len, struct arena *a, struct proc_mount **ret, size_t *ret_n);
+int read_proc_mountinfo(int dirfd, struct arena *a, struct proc_mount **ret, size_t *ret_n);
+
+struct proc_timer {                      /* /proc/PID/timers */
+	int id, signo, notify, clockid;  /* notify: SIGEV_*; SIGEV_THREAD_ID included as a bit of its own (4) */
+	uint64_t sigval;
+	pid_t target;                    /* the number after "pid." or "tid." */
+	bool target_is_thread;
+};
+int parse_proc_timers(const char *text, size_t len, struct arena *a, struct proc_timer **ret, size_t *ret_n);
+int read_proc_timers(int dirfd, struct arena *a, struct proc_timer **ret, size_t *ret_n);
+
+/* Numbers alone in a file: personality (hex), timerslack_ns, oom_score_adj, loginuid. */
+int read_proc_number(int dirfd, const char *name, int base, long long *ret);
+/* auxv, raw u64 pairs up to and including AT_NULL. */
+int read_proc_auxv(int dirfd, struct arena *a, uint64_t **ret, size_t *ret_n);

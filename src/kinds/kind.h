@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/stat.h>
+
+#include "fdinfo.pb-c.h"
+#include "tree/operation.h"
+
+/*
+ * A kind is one sort of open file: one source file with one `const struct kind` at its end, listed once in
+ * registry.c. The verbs below stand in the order of their life.
+ */
+
+/* What is known of a descriptor before anything is called on it (dump). */
+struct fd_facts {
+	struct task *task;
+	int number;                     /* -1 for exe, cwd, root and mapped files */
+	const char *what;               /* "fd 14", "cwd", "exe", "mapping 7f12…": for messages */
+	const char *link;               /* readlink of /proc/PID/fd/N: "/path", "pipe:[123]", "anon_inode:[eventfd]" … */
+	struct proc_fdinfo info;
+	struct stat st;                 /* fstat of the local copy (never of the path) */
+	const struct proc_mount *mount; /* of info.mnt_id, NULL when it is not in the task's mountinfo */
+	int fd;                         /* local copy by pidfd_getfd, owned by the caller; -1 while not taken */
+};
+
+/* One open file description, shared by every descriptor that refers to it. */
+struct file {
+	uint32_t id;                    /* in files.img, > 0 */
+	const struct kind *kind;
+	FileEntry *entry;               /* the image's message */
+	const char *describe;           /* "fd 5 → pipe:[123]" or the path: for messages */
+	void *state;                    /* the kind's own */
+
+	/* dump */
+	struct fd_facts facts;          /* of the first descriptor met; facts.fd stays open until the images are written */
+
+	/* restore */
+	int fd;                         /* the engine's descriptor once created, else -1 */
+	bool created, connected, finished;
+	struct task *user;              /* some task that holds it */
+	bool mapped_only;               /* used by mappings, exe, cwd or root, by no descriptor */
+};
+
+struct file_table {
+	struct file **files;            /* ascending by id */
+	size_t n_files;
+	uint32_t next_id;
+	/* kinds keep what they share between files here (pipe data, pty pairs, ghost inodes …), by kind index */
+	void **kind_state;
+};
+
+struct kind {
+	const char *name;               /* "pipe", "unix socket" */
+	FdTypes type;                   /* in the image */
+
+	/* ---- dump: the worker thread; the tree is frozen ---- */
+
+	/* A pure predicate over the facts (fd may be -1 for things that must not be touched). First match in
+	 * registry order wins. */
+	bool (*recognise)(const struct fd_facts *f);
+	/* Can it be carried with these options? Called for every file before anything is frozen, and again after.
+	 * 0, or -errno with a sentence and a hint. May be NULL. Must not change the object. */
+	int (*check)(struct operation *op, const struct fd_facts *f);
+	/* Fills file->entry (type and id are set). facts.fd is open. */
+	int (*dump)(struct operation *op, struct file *f);
+	/* After all files: writes what belongs to the kind as a whole (pipes-data.img, tty-info.img, …). May be NULL. */
+	int (*dump_all)(struct operation *op);
+
+	/* ---- restore: the worker thread, unless said otherwise ---- */
+
+	/* Loads side images once, before any decode. Called only when a file of the kind exists. May be NULL. */
+	int (*load_all)(struct operation *op);
+	/* Checks the hostile entry; sets file->describe and state. */
+	int (*decode)(struct operation *op, struct file *f);
+	/* Makes the object and sets file->fd in the engine, or leaves -1 when another file's create makes it (the far
+	 * end of a pair). Position, flags and owner are set here where that is safe. */
+	int (*create)(struct operation *op, struct file *f);
+	/* After every file was created: peers, queued data, epoll targets, names that must appear late. May be NULL. */
+	int (*connect)(struct operation *op, struct file *f);
+	/* After memory and before the tasks run. May be NULL. */
+	int (*finish)(struct operation *op, struct file *f);
+
+	/* Undo what a failed restore left outside of descriptors (a name in a directory). May be NULL. */
+	void (*release)(struct operation *op, struct file *f);
+
+	/* One line for the log, the stall report and firn show: from the entry alone. May be NULL. */
+	void (*describe)(const FileEntry *entry, char *buf, size_t size);
+};
+
+extern const struct kind *const kinds[];
+extern const size_t n_kinds;
+
+/* dump ------------------------------------------------------------------------------------------------------- */
+
+/* Reads every descriptor, exe, cwd and root of every task into op->files and task->descriptors; the worker's job. */
+int files_collect(struct operation *op);
+/* The file behind a mapped area, as an O_PATH or open descriptor gives it; adds it or finds it. Worker's job.
+ * @writable: the mapping is shared and may be written (the image's open flags must then be O_RDWR). */
+int files_add_mapping(struct operation *op, struct task *t, const struct proc_map *m, bool writable, struct file **ret);
+/* Writes files.img, fdinfo-*.img, fs-*.img and the kinds' own images. */
+int files_write(struct operation *op);
+void files_release(struct operation *op);    /* closes the local copies */
+
+/* restore ---------------------------------------------------------------------------------------------------- */
+
+/* Reads files.img, fdinfo-*.img, fs-*.img and decodes every file. */
+int files_read(struct operation *op);
+struct file *files_find(const struct operation *op, uint32_t id);
+/* create and connect of every kind, in the engine. */
+int files_create(struct operation *op);
+int files_connect(struct operation *op);
+int files_finish(struct operation *op);
+/* Undo of a failed restore. */
+void files_undo(struct operation *op);
+
+/* Shared by the kinds (kinds/common.c) */
+void fown_fill(struct fd_facts *f, FownEntry **ret, struct arena *a);       /* F_GETOWN_EX, F_GETSIG */
+int fown_apply(struct operation *op, int fd, const FownEntry *m, const char *describe);

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include "base/arena.h"
+#include "base/error.h"
+#include "base/options.h"
+#include "image/image.h"
+#include "tree/task.h"
+
+/*
+ * One dump or one restore: what every kind, aspect and stage is handed. Owned by the orchestrator (dump/dump.c or
+ * restore/restore.c); never global. Not thread-safe: either the tracer thread or the worker works on it, not both.
+ */
+struct operation {
+	struct error *error;            /* = recorder's; the sentence the user gets */
+	const struct options *options;
+	const struct features *features;    /* kernel/features.h */
+	struct arena arena;
+	struct image_dir images;
+	struct tree tree;
+	struct file_table *files;       /* kinds/kind.h: every open file of the tree, once */
+	struct memory_plan *memory;     /* memory/memory.h: shared memory objects, pages ids */
+	uint32_t next_pages_id;         /* pages-N.img; starts at 1 */
+	uint64_t island;                /* restore: address of the puppets' area, free in every task */
+};

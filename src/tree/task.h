@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "core.pb-c.h"
+#include "kernel/procfs.h"
+#include "mm.pb-c.h"
+#include "puppet/puppet.h"
+
+/*
+ * The tree as both directions see it. A dump fills it from the kernel, a restore from the images; what is known of a
+ * task is kept in the messages of the image format (core, mm), so that there is one model and no copying between two.
+ * Everything lies in the operation's arena.
+ */
+
+/* CRIU's numbers in core.tc.task_state. */
+enum task_state { TASK_ALIVE = 1, TASK_DEAD = 2, TASK_STOPPED = 3, TASK_ZOMBIE = 6 };
+
+struct thread {
+	struct task *task;
+	pid_t tid;
+	struct puppet puppet;
+	CoreEntry *core;                /* the leader's holds tc and ids too */
+	int proc_fd;                    /* dump: /proc/PID/task/TID, or -1 */
+	struct proc_status status;      /* dump */
+	bool seized;
+};
+
+/* A descriptor of a task: its number, flags and the object behind it. */
+struct descriptor {
+	int number;
+	bool cloexec;
+	struct file *file;              /* kinds/kind.h */
+};
+
+struct task {
+	struct task *parent;            /* NULL for the root */
+	pid_t pid, ppid, pgid, sid;
+	enum task_state state;
+	int exit_code;                  /* zombies, as wait() gives it */
+	char comm[16];
+
+	struct thread *threads;         /* threads[0] is the leader; empty for zombies */
+	size_t n_threads;
+
+	/* The first task (in tree order) that shares the address space, descriptor table, fs, signal handlers: itself
+	 * when it is the first. Only that one dumps and restores the thing. */
+	struct task *mm_owner, *files_owner, *fs_owner, *sighand_owner;
+
+	CoreEntry *core;                /* = threads[0].core; for zombies its own */
+	MmEntry *mm;                    /* NULL for zombies and for tasks that share another's */
+	struct mm_plan *mm_plan;        /* memory/ keeps its own facts here */
+
+	struct descriptor *descriptors; /* ascending by number */
+	size_t n_descriptors;
+	struct file *exe, *cwd, *root;  /* root is NULL when it is the same as the engine's */
+
+	int proc_fd;                    /* dump: /proc/PID, or -1 */
+	int pidfd;                      /* or -1 */
+	struct proc_stat stat;          /* dump */
+	struct proc_map *maps;          /* dump: from smaps; restore: NULL */
+	size_t n_maps;
+};
+
+struct tree {
+	struct task **tasks;            /* parents before children; tasks[0] is the root */
+	size_t n_tasks;
+	size_t n_threads;               /* of all tasks */
+};
+
+struct task *tree_find(const struct tree *t, pid_t pid);
