@@ -16,7 +16,7 @@
  * raised. -ESRCH or -ENOENT means that the task is gone. man 5 proc; fields up to Linux 6.18.
  */
 
-/* open("/proc/PID") or "/proc/PID/task/TID" as O_PATH|O_DIRECTORY. */
+/* open("/proc/PID") or "/proc/PID/task/TID" as O_PATH|O_DIRECTORY|O_CLOEXEC: a descriptor, or -errno. */
 int procfs_open(pid_t pid);
 int procfs_open_thread(pid_t pid, pid_t tid);
 
@@ -56,7 +56,7 @@ struct proc_status {                     /* /proc/PID/status */
 	int thp_enabled;                 /* -1 = line missing */
 	unsigned threads;
 	unsigned ns_pid_depth;           /* numbers on the NSpid line */
-	pid_t ns_pid[32];
+	pid_t ns_pid[33];               /* outermost first; 32 is the kernel's deepest nesting */
 };
 int parse_proc_status(const char *text, size_t len, struct arena *a, struct proc_status *ret);
 int read_proc_status(int dirfd, struct arena *a, struct proc_status *ret);
@@ -68,7 +68,8 @@ struct proc_map {
 	bool shared;                     /* the fourth letter is s */
 	unsigned dev_major, dev_minor;
 	uint64_t inode;
-	const char *path;                /* "" when anonymous; octal escapes undone; " (deleted)" left on */
+	const char *path;                /* "" when anonymous; newlines unescaped; " (deleted)" left on. For people and for
+					  * comparing: the file itself is found by device and inode or map_files */
 	uint64_t vm_flags;               /* VMFLAG_* bits below */
 	uint64_t rss, swap, anonymous;   /* bytes */
 	uint64_t page_size;              /* KernelPageSize in bytes; 4096 when unknown */
@@ -85,7 +86,10 @@ enum proc_vmflag {
 	VMFLAG_UM = 1 << 28, VMFLAG_UW = 1 << 29, VMFLAG_SS = 1 << 30,
 };
 #define VMFLAG_SL (1ull << 31)           /* sealed (mseal) */
-#define VMFLAG_GU (1ull << 32)           /* guard regions may be inside (6.18: "gu") */
+#define VMFLAG_GU (1ull << 32)           /* guard regions may be inside ("gu") */
+#define VMFLAG_LF (1ull << 33)           /* locked on fault: mlock2(MLOCK_ONFAULT) */
+#define VMFLAG_UI (1ull << 34)           /* userfaultfd minor mode */
+#define VMFLAG_DP (1ull << 35)           /* MAP_DROPPABLE, Linux 6.11 */
 
 /* @smaps: lines of smaps; otherwise of maps. The array and the paths lie in the arena. Areas must ascend and not
  * overlap, -EINVAL otherwise. [vsyscall] is included. */
@@ -102,7 +106,9 @@ struct proc_fdinfo {                     /* /proc/PID/fdinfo/N */
 int parse_proc_fdinfo(const char *text, size_t len, struct arena *a, struct proc_fdinfo *ret);
 int read_proc_fdinfo(int dirfd, int fd, struct arena *a, struct proc_fdinfo *ret);
 
-/* Ascending descriptor numbers of /proc/PID/fd; tids of /proc/PID/task; pids of /proc/PID/task/TID/children. */
+/* Descriptor numbers of /proc/PID/fd, ascending. Tids of /proc/PID/task, the leader first. Pids of the children of all
+ * threads, from /proc/PID/task/TID/children: threads that have gone are left out, -ESRCH when all have, -EOPNOTSUPP
+ * when the kernel lacks CONFIG_PROC_CHILDREN. None of the lists is exact while tasks still run. */
 int read_proc_fds(int dirfd, struct arena *a, int **ret, size_t *ret_n);
 int read_proc_tasks(int dirfd, struct arena *a, pid_t **ret, size_t *ret_n);
 int read_proc_children(pid_t pid, const pid_t *tids, size_t n_tids, struct arena *a, pid_t **ret, size_t *ret_n);
@@ -127,7 +133,16 @@ struct proc_timer {                      /* /proc/PID/timers */
 int parse_proc_timers(const char *text, size_t len, struct arena *a, struct proc_timer **ret, size_t *ret_n);
 int read_proc_timers(int dirfd, struct arena *a, struct proc_timer **ret, size_t *ret_n);
 
-/* Numbers alone in a file: personality (hex), timerslack_ns, oom_score_adj, loginuid. */
+/* /proc/PID/limits: indexed by RLIMIT_*, RLIM_INFINITY for "unlimited". */
+struct proc_limits {
+	uint64_t soft[16], hard[16];
+};
+int parse_proc_limits(const char *text, size_t len, struct proc_limits *ret);
+int read_proc_limits(int dirfd, struct proc_limits *ret);
+
+/* Numbers alone in a file, in @base 8, 10 or 16: personality (16), timerslack_ns, oom_score_adj, loginuid (10). */
 int read_proc_number(int dirfd, const char *name, int base, long long *ret);
-/* auxv, raw u64 pairs up to and including AT_NULL. */
+/* auxv: u64 values, in pairs, up to and including those of AT_NULL; @ret_n counts values, not pairs. 0 values for a
+ * task without an address space. */
+int parse_proc_auxv(const char *text, size_t len, struct arena *a, uint64_t **ret, size_t *ret_n);
 int read_proc_auxv(int dirfd, struct arena *a, uint64_t **ret, size_t *ret_n);
