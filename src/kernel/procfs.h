@@ -92,7 +92,8 @@ enum proc_vmflag {
 #define VMFLAG_DP (1ull << 35)           /* MAP_DROPPABLE, Linux 6.11 */
 
 /* @smaps: lines of smaps; otherwise of maps. The array and the paths lie in the arena. Areas must ascend and not
- * overlap, -EINVAL otherwise. [vsyscall] is included. */
+ * overlap, -EINVAL otherwise. [vsyscall] is included. read_proc_maps() gives -EAGAIN when the areas of a task that
+ * still runs changed at each of several attempts; a stopped one, whose mm nobody else runs on, cannot give that. */
 int parse_proc_maps(const char *text, size_t len, bool smaps, struct arena *a, struct proc_map **ret, size_t *ret_n);
 int read_proc_maps(int dirfd, bool smaps, struct arena *a, struct proc_map **ret, size_t *ret_n);
 

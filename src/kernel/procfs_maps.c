@@ -177,11 +177,24 @@ int parse_proc_maps(const char *text, size_t len, bool smaps, struct arena *a, s
 	return 0;
 }
 
+/*
+ * The kernel hands out the areas a page of text at a time and drops the mmap lock in between: while the task runs, an
+ * area may grow or merge and appear to overlap its predecessor. Reading again helps unless the task keeps changing.
+ */
+#define MAPS_ATTEMPTS 5
+
 int read_proc_maps(int dirfd, bool smaps, struct arena *a, struct proc_map **ret, size_t *ret_n)
 {
-	AUTOFREE char *buf = NULL;
-	size_t len;
-	int r = procfs_read(dirfd, smaps ? "smaps" : "maps", MAPS_LIMIT, &buf, &len);
+	for (int i = 0; i < MAPS_ATTEMPTS; i++) {
+		AUTOFREE char *buf = NULL;
+		size_t len;
+		int r = procfs_read(dirfd, smaps ? "smaps" : "maps", MAPS_LIMIT, &buf, &len);
 
-	return r < 0 ? r : parse_proc_maps(buf, len, smaps, a, ret, ret_n);
+		if (r < 0)
+			return r;
+		r = parse_proc_maps(buf, len, smaps, a, ret, ret_n);
+		if (r != -EINVAL)
+			return r;
+	}
+	return -EAGAIN;
 }

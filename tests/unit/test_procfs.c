@@ -409,7 +409,6 @@ static void test_self(void **state)
 	struct proc_stat stat;
 	struct proc_mount *mounts;
 	struct proc_fdinfo info;
-	struct proc_map *maps;
 	uint64_t *auxv;
 	char *link;
 	pid_t *tids;
@@ -427,11 +426,6 @@ static void test_self(void **state)
 	assert_string_equal(status.name, stat.comm);
 	assert_int_equal(status.tgid, getpid());
 	assert_int_equal(status.uid[0], getuid());
-	for (int smaps = 0; smaps < 2; smaps++) {
-		assert_int_equal(read_proc_maps(proc, smaps, &a, &maps, &n), 0);
-		assert_true(n > 5);
-	}
-	assert_true(maps[0].vm_flags & VMFLAG_RD);
 	assert_int_equal(read_proc_fds(proc, &a, &fds, &n), 0);
 	assert_true(n >= 1);
 	assert_int_equal(read_proc_fdinfo(proc, proc, &a, &info), 0);
@@ -458,7 +452,9 @@ static void test_self_timer_and_child(void **state)
 	AUTOCLOSE int proc = procfs_open(getpid());
 	struct sigevent e = { .sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR2, .sigev_value.sival_int = 42 };
 	struct arena a = { 0 };
+	AUTOCLOSE int child_proc = -1;
 	struct proc_timer *timers;
+	struct proc_map *maps;
 	pid_t child, *children, self = getpid();
 	timer_t timer;
 	size_t n;
@@ -481,6 +477,13 @@ static void test_self_timer_and_child(void **state)
 	assert_int_equal(read_proc_children(self, &self, 1, &a, &children, &n), 0);
 	assert_int_equal(n, 1);
 	assert_int_equal(children[0], child);
+	child_proc = procfs_open(child);
+	assert_true(child_proc >= 0);
+	for (int smaps = 0; smaps < 2; smaps++) {
+		assert_int_equal(read_proc_maps(child_proc, smaps, &a, &maps, &n), 0);
+		assert_true(n > 5);
+	}
+	assert_true(maps[0].vm_flags & VMFLAG_RD);
 	assert_int_equal(kill(child, SIGKILL), 0);
 	assert_int_equal(waitpid(child, NULL, 0), child);
 	assert_int_equal(read_proc_children(child, &child, 1, &a, &children, &n), -ESRCH);
