@@ -1,0 +1,464 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Starts programs, dumps and restores them with an engine (firn, or CRIU as its peer), and proves that nothing is left
+behind. See tests/programs/README.md for the protocol of the test programs."""
+
+import ctypes
+import json
+import os
+import pathlib
+import pwd
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BUILD = pathlib.Path(os.environ.get("FIRN_BUILD", ROOT / "build"))
+PROGRAMS = BUILD / "tests" / "programs"
+PEER = pathlib.Path(os.environ.get("FIRN_PEER", "/var/cache/firn-tests/trixie"))
+USER = os.environ.get("FIRN_TEST_USER", "nobody")
+
+# Seconds. An engine that answers needs a fraction of these; a test fails long before the suite's own limit.
+ENGINE_TIMEOUT = 60
+READY_TIMEOUT = 30
+RESULT_TIMEOUT = 30
+
+
+def become_subreaper():
+    """Restored trees become our children when their engine ends: we see their exit codes, and any stray."""
+    ctypes.CDLL(None, use_errno=True).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
+
+
+class HarnessError(AssertionError):
+    pass
+
+
+def wait_for(condition, what, timeout=READY_TIMEOUT, interval=0.002):
+    """Polls @condition until it gives something true, and returns that."""
+    end = time.monotonic() + timeout
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise HarnessError(f"after {timeout} s still not: {what() if callable(what) else what}")
+        time.sleep(interval)
+
+
+# ---------------------------------------------------------------------------------------------------- /proc facts
+
+
+def read_text(path, default=""):
+    try:
+        return pathlib.Path(path).read_text(errors="replace")
+    except OSError:
+        return default
+
+
+def status(pid):
+    """/proc/PID/status as a dict; {} when the process is gone."""
+    lines = read_text(f"/proc/{pid}/status").splitlines()
+    return dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+
+
+def state(pid):
+    text = read_text(f"/proc/{pid}/stat")
+    return text.rpartition(")")[2].split()[0] if text else ""
+
+
+def children(pid):
+    found = []
+    for task in pathlib.Path(f"/proc/{pid}/task").glob("*/children"):
+        found += [int(p) for p in read_text(task).split()]
+    return found
+
+
+def tree(pid):
+    """The process and all its descendants, parents first."""
+    pids = [pid]
+    for p in pids:
+        pids += children(p)
+    return pids
+
+
+def threads(pid):
+    try:
+        return sorted(int(t) for t in os.listdir(f"/proc/{pid}/task"))
+    except OSError:
+        return []
+
+
+def tracers(pid):
+    """Threads of the tree that somebody traces: {tid: tracer}."""
+    found = {}
+    for p in tree(pid):
+        for tid in threads(p):
+            text = read_text(f"/proc/{p}/task/{tid}/status")
+            m = re.search(r"^TracerPid:\t(\d+)", text, re.M)
+            if m and m.group(1) != "0":
+                found[tid] = int(m.group(1))
+    return found
+
+
+def alive(pid):
+    return state(pid) not in ("", "Z", "X")
+
+
+def describe(pid):
+    """Where every task of a tree stands; for failure messages."""
+    lines = []
+    for p in tree(pid):
+        for tid in threads(p) or [p]:
+            base = f"/proc/{p}/task/{tid}"
+            lines.append(f"  {p}/{tid} {read_text(base + '/comm').strip()!r} state {state(tid)} "
+                         f"wchan {read_text(base + '/wchan')} syscall {read_text(base + '/syscall').strip()}")
+    return "\n".join(lines[:60])
+
+
+def mounts():
+    return sorted(line.split()[4] for line in read_text("/proc/self/mountinfo").splitlines())
+
+
+# --------------------------------------------------------------------------------------------------------- engines
+
+
+class Outcome:
+    """What one run of an engine gave."""
+
+    def __init__(self, argv, code, out, err, log_path, seconds):
+        self.argv, self.code, self.out, self.err = argv, code, out, err
+        self.log_path, self.seconds = log_path, seconds
+
+    @property
+    def ok(self):
+        return self.code == 0
+
+    @property
+    def log(self):
+        return read_text(self.log_path) if self.log_path else ""
+
+    @property
+    def text(self):
+        """Everything it said."""
+        return self.err + self.out + self.log
+
+    @property
+    def sentence(self):
+        """The error that a person sees first."""
+        lines = [line for line in self.err.splitlines() if line.strip()]
+        return lines[0] if lines else ""
+
+    def __str__(self):
+        tail = "\n".join(self.log.splitlines()[-60:])
+        return (f"$ {' '.join(map(str, self.argv))}\nexit code {self.code} after {self.seconds:.2f} s\n"
+                f"--- stdout\n{self.out}\n--- stderr\n{self.err}\n--- log {self.log_path}\n{tail}")
+
+
+def run(argv, timeout=ENGINE_TIMEOUT, log_path=None, cwd=None, env=None):
+    """Runs an engine to its end; one that does not end is a failure that shows where it stood."""
+    begin = time.monotonic()
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        # Files, not pipes: a restored process that keeps the output open must not look like an engine that hangs.
+        p = subprocess.Popen([str(a) for a in argv], stdin=subprocess.DEVNULL, stdout=out, stderr=err, cwd=cwd,
+                             env=env, start_new_session=True)
+        try:
+            code = p.wait(timeout)
+        except subprocess.TimeoutExpired:
+            where = describe(p.pid)
+            for pid in reversed(tree(p.pid)):
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
+            p.wait()
+            code = None
+        out.seek(0)
+        err.seek(0)
+        outcome = Outcome(argv, code, out.read(), err.read(), log_path, time.monotonic() - begin)
+    if code is None:
+        raise HarnessError(f"no end after {timeout} s; its tasks:\n{where}\n{outcome}")
+    return outcome
+
+
+class Engine:
+    """Something that dumps and restores with CRIU's command line."""
+
+    name = ""
+
+    def __init__(self, command):
+        self.command = [str(c) for c in command]
+
+    def dump_argv(self, pid, images, *options):
+        return [*self.command, "dump", "-t", str(pid), "-D", str(images), "-o", "dump.log", "-v4", *options]
+
+    def dump(self, pid, images, *options, timeout=ENGINE_TIMEOUT):
+        images = pathlib.Path(images)
+        images.mkdir(exist_ok=True)
+        return run(self.dump_argv(pid, images, *options), timeout, images / "dump.log")
+
+    def restore_argv(self, images, *options):
+        return [*self.command, "restore", "-D", str(images), "-o", "restore.log", "-v4", "-d", "--pidfile",
+                "restored.pid", *options]
+
+    def restore(self, images, *options, timeout=ENGINE_TIMEOUT):
+        images = pathlib.Path(images)
+        (images / "restored.pid").unlink(missing_ok=True)
+        return run(self.restore_argv(images, *options), timeout, images / "restore.log")
+
+    def frozen_seconds(self, images):
+        """How long the tree stood still, from stats-dump."""
+        text = show_image(pathlib.Path(images) / "stats-dump")
+        return text["entries"][0]["dump"]["frozen_time"] / 1e6
+
+
+class Firn(Engine):
+    name = "firn"
+
+    def __init__(self):
+        super().__init__([os.environ.get("FIRN", BUILD / "firn")])
+
+    def show(self, images, *options):
+        return run([*self.command, "show", images, *options])
+
+    def show_json(self, images):
+        outcome = self.show(images, "--json")
+        assert outcome.ok, outcome
+        return json.loads(outcome.out)
+
+
+class Criu(Engine):
+    name = "criu"
+
+    def __init__(self):
+        libs = f"{PEER}/usr/lib/x86_64-linux-gnu"
+        super().__init__([f"{PEER}/lib64/ld-linux-x86-64.so.2", "--library-path", libs, f"{PEER}/usr/sbin/criu"])
+
+    @staticmethod
+    def missing():
+        """Why it cannot be used, or ''."""
+        if not (PEER / "usr/sbin/criu").exists():
+            return f"no peer in {PEER}: scripts/install-peer.sh"
+        return ""
+
+
+ENGINES = {"firn": Firn, "criu": Criu}
+
+
+def show_image(path):
+    """An image file as `crit show` reads it (Debian's criu package)."""
+    import pycriu
+    with open(path, "rb") as f:
+        return pycriu.images.load(f, pretty=False)
+
+
+# ----------------------------------------------------------------------------------------------------- workloads
+
+
+def user_ids(user):
+    entry = pwd.getpwnam(user)
+    return entry.pw_uid, entry.pw_gid
+
+
+class Workload:
+    """A process tree under test: started, dumped, restored, and at last ended and accounted for."""
+
+    def __init__(self, folder, argv, user=None, env=None, stdin=subprocess.DEVNULL, session=True):
+        self.folder = pathlib.Path(folder)
+        self.user = user
+        self.argv = [str(a) for a in argv]
+        self.restored = False
+        self.rounds = 0
+        self.exit_code = None
+        kwargs = {}
+        if user and user != "root":
+            uid, gid = user_ids(user)
+            os.chown(self.folder, uid, gid)
+            kwargs = {"user": uid, "group": gid, "extra_groups": []}
+        with open(self.folder / "stdout", "ab") as out, open(self.folder / "stderr", "ab") as err:
+            for f in (out, err):
+                if kwargs:
+                    os.fchown(f.fileno(), kwargs["user"], kwargs["group"])
+            self.process = subprocess.Popen(self.argv, stdin=stdin, stdout=out, stderr=err, cwd=self.folder,
+                                            start_new_session=session, env=env, **kwargs)
+        self.pid = self.process.pid
+
+    # -- facts
+
+    def output(self):
+        text = ""
+        for name in ("result", "stdout", "stderr"):
+            content = read_text(self.folder / name)
+            if content:
+                text += f"--- the program's {name}\n" + "\n".join(content.splitlines()[-40:]) + "\n"
+        return text
+
+    def poll(self):
+        """The exit code once it has ended, else None. As subprocess: negative for a signal."""
+        if self.exit_code is None:
+            if self.process is not None:
+                self.exit_code = self.process.poll()
+            else:
+                try:
+                    pid, wait_status = os.waitpid(self.pid, os.WNOHANG)
+                    if pid:
+                        self.exit_code = os.waitstatus_to_exitcode(wait_status)
+                except ChildProcessError:
+                    self.exit_code = -255
+        return self.exit_code
+
+    def images(self, round_=None):
+        return self.folder.parent / f"images{self.rounds if round_ is None else round_}"
+
+    # -- life
+
+    def wait_ready(self, condition=None, timeout=READY_TIMEOUT):
+        import pytest
+
+        def ready():
+            if (self.folder / "ready").exists() if condition is None else condition():
+                return True
+            if self.poll() is not None:
+                result = read_text(self.folder / "result")
+                if result.startswith("SKIP: "):
+                    pytest.skip(result[6:].strip())
+                raise HarnessError(f"ended with {self.exit_code} before it was ready: {self.argv}\n{self.output()}")
+            return False
+
+        wait_for(ready, lambda: f"ready: {self.argv}\n{describe(self.pid)}\n{self.output()}", timeout)
+        return self
+
+    def dump(self, engine, *options, images=None):
+        """Dumps and checks what follows from the options: killed, or untraced and running."""
+        images = images or self.images()
+        before = tree(self.pid)
+        states = {p: state(p) for p in before}
+        outcome = engine.dump(self.pid, images, *options)
+        if not outcome.ok:
+            raise HarnessError(f"{engine.name} dump failed\n{outcome}\n{self.output()}")
+        self.last_dump = outcome
+        if "--leave-running" in options or "-R" in options:
+            assert not tracers(self.pid), f"still traced after the dump: {tracers(self.pid)}\n{outcome}"
+            for p in before:
+                now = state(p)
+                assert now and (now == states[p] or {now, states[p]} <= set("RSDI")), \
+                    f"{p} was {states[p]} and is {now or 'gone'} after a dump that leaves it running\n{outcome}"
+        elif not ("--leave-stopped" in options or "-s" in options):
+            code = wait_for(lambda: (self.poll() is not None) and (self.exit_code,),
+                            lambda: f"killed after the dump\n{describe(self.pid)}\n{outcome}")[0]
+            assert code == -signal.SIGKILL, f"the dumped root ended with {code}, not SIGKILL\n{outcome}"
+            for p in before[1:]:
+                reap(p)
+                wait_for(lambda: not alive(p), f"{p} of the dumped tree killed")
+        return outcome
+
+    def restore(self, engine, *options, images=None):
+        images = images or self.images()
+        outcome = engine.restore(images, *options)
+        if not outcome.ok:
+            raise HarnessError(f"{engine.name} restore failed\n{outcome}\n{self.output()}")
+        self.last_restore = outcome
+        pid = int(read_text(pathlib.Path(images) / "restored.pid").strip() or 0)
+        assert pid == self.pid, f"restored as pid {pid}, not {self.pid}\n{outcome}"
+        assert pathlib.Path(f"/proc/{pid}").exists(), f"pid {pid} is not there after the restore\n{outcome}"
+        assert not tracers(pid), f"traced after the restore: {tracers(pid)}\n{outcome}"
+        self.process, self.exit_code, self.restored = None, None, True
+        self.rounds += 1
+        return outcome
+
+    def trigger(self):
+        (self.folder / "trigger").touch()
+
+    def finish(self, timeout=RESULT_TIMEOUT):
+        """Lets a test program verify itself; fails with all that it says."""
+        import pytest
+        self.trigger()
+        try:
+            wait_for(lambda: self.poll() is not None,
+                     lambda: f"the program's end\n{describe(self.pid)}", timeout)
+        except HarnessError as e:
+            raise HarnessError(f"{e}\n{self.context()}") from None
+        result = read_text(self.folder / "result").strip()
+        if result.startswith("SKIP: "):
+            pytest.skip(result[6:])
+        if result != "PASS" or self.exit_code != 0:
+            raise HarnessError(f"result {result!r}, exit code {self.exit_code}\n{self.context()}")
+
+    def context(self):
+        text = self.output()
+        for name in ("last_dump", "last_restore"):
+            if hasattr(self, name):
+                text += f"=== {name}\n{getattr(self, name)}\n"
+        return text
+
+    def end(self):
+        """Kills what is left of the tree and reaps it."""
+        kill_tree(self.pid)
+        self.poll()
+
+
+def reap(pid):
+    try:
+        os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:
+        pass
+
+
+def kill_tree(pid):
+    for p in tree(pid):
+        try:
+            os.kill(p, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+
+def end_strays(known=()):
+    """Ends every child of this process that no test owns; gives their descriptions."""
+    strays = []
+    for _ in range(100):
+        left = [p for p in children(os.getpid()) if p not in known]
+        if not left:
+            break
+        for p in left:
+            if alive(p):
+                strays.append(f"{p} {read_text(f'/proc/{p}/cmdline').replace(chr(0), ' ')[:100]} state {state(p)}")
+            kill_tree(p)
+            reap(p)
+        time.sleep(0.005)
+    return strays
+
+
+class Folder:
+    """A folder for one test that an ordinary user can reach; removed when the test passed."""
+
+    base = None
+
+    @classmethod
+    def make(cls, name):
+        if cls.base is None:
+            cls.base = pathlib.Path(tempfile.mkdtemp(prefix="firn-tests-"))
+            os.chmod(cls.base, 0o755)
+        path = cls.base / re.sub(r"[^A-Za-z0-9_.-]+", "-", name)
+        n = 0
+        while path.exists():
+            n += 1
+            path = path.with_name(f"{path.name}.{n}")
+        path.mkdir(mode=0o755)
+        work = path / "work"
+        work.mkdir(mode=0o755)
+        return work
+
+    @classmethod
+    def remove(cls, work):
+        shutil.rmtree(work.parent, ignore_errors=True)
+        try:
+            cls.base.rmdir()
+            cls.base = None
+        except OSError:
+            pass
+
+
+def debug(*args):
+    print(*args, file=sys.stderr, flush=True)

@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Every test program, dumped and restored, left running, and taken through two rounds."""
+
+import pytest
+
+from catalogue import ENTRIES
+
+
+def cases():
+    for entry in ENTRIES:
+        for user in ("root",) if entry.root_only else ("root", "nobody"):
+            yield pytest.param(entry, None if user == "root" else user, id=f"{entry.id}-{user}")
+
+
+@pytest.mark.parametrize("entry,as_user", cases())
+def test_restore(entry, as_user, program, dumper, restorer):
+    w = program(entry.name, *entry.args, user=as_user)
+    w.dump(dumper, *entry.options)
+    w.restore(restorer, *entry.options)
+    w.finish()
+
+
+@pytest.mark.parametrize("entry,as_user", cases())
+def test_leave_running(entry, as_user, program, dumper):
+    w = program(entry.name, *entry.args, user=as_user)
+    w.dump(dumper, "--leave-running", *entry.options)
+    w.finish()
+
+
+@pytest.mark.parametrize("entry", [pytest.param(e, id=e.id) for e in ENTRIES])
+def test_two_rounds(entry, program, dumper, restorer):
+    """What was restored can be dumped again, first left running, then for good."""
+    w = program(entry.name, *entry.args)
+    for _ in range(2):
+        w.dump(dumper, *entry.options)
+        w.restore(restorer, *entry.options)
+    w.finish()
