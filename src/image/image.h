@@ -20,19 +20,45 @@
  * inventory.img, and one whose manifest does not match; a folder without a manifest is CRIU's and is taken as it is.
  */
 
+/* Names and magic numbers of each stand in magic.c. The id is a pid (CORE, PAGEMAP, MM, FS, IDS), the files_id of
+ * FDINFO, the shmid of PAGEMAP_SHMEM, the remap_id of GHOST_FILE, the inode of TCP_STREAM, or the id of a namespace. */
 enum image_type {
 	IMAGE_INVENTORY, IMAGE_PSTREE, IMAGE_CORE, IMAGE_IDS, IMAGE_MM, IMAGE_PAGEMAP, IMAGE_PAGEMAP_SHMEM,
 	IMAGE_FDINFO, IMAGE_FILES, IMAGE_FS, IMAGE_PIPES_DATA, IMAGE_FIFO_DATA, IMAGE_SK_QUEUES, IMAGE_GHOST_FILE,
 	IMAGE_REMAP_FPATH, IMAGE_TTY_INFO, IMAGE_TTY_DATA, IMAGE_MEMFD_INODE, IMAGE_SECCOMP, IMAGE_CGROUP,
-	IMAGE_FILE_LOCKS, IMAGE_STATS, IMAGE_TIMENS, IMAGE_UNIXSK_OLD,
+	IMAGE_FILE_LOCKS, IMAGE_TCP_STREAM, IMAGE_EVENTPOLL_TFD, IMAGE_INOTIFY_WD, IMAGE_FANOTIFY_MARK,
+	IMAGE_BPFMAP_DATA, IMAGE_APPARMOR, IMAGE_CPUINFO,
+	IMAGE_STATS,                   /* id: enum image_stats; see image_write_stats() */
+	/* namespaces */
+	IMAGE_TIMENS, IMAGE_PIDNS, IMAGE_UTSNS, IMAGE_USERNS, IMAGE_IPC_VAR, IMAGE_IPC_SHM, IMAGE_IPC_MSG, IMAGE_IPC_SEM,
+	IMAGE_MOUNTPOINTS, IMAGE_NETDEV, IMAGE_NETNS, IMAGE_AUTOFS, IMAGE_BINFMT_MISC, IMAGE_BINFMT_MISC_OLD,
+	/* namespaces, raw: what other programs print, without magic and entries */
+	IMAGE_IFADDR, IMAGE_ROUTE, IMAGE_ROUTE6, IMAGE_RULE, IMAGE_IPTABLES, IMAGE_IP6TABLES, IMAGE_NFTABLES,
+	IMAGE_NETNS_CT, IMAGE_NETNS_EXP, IMAGE_TMPFS, IMAGE_TMPFS_DEV,
 	/* CRIU's older split of files.img and of core, read but never written */
-	IMAGE_REG_FILES, IMAGE_CREDS, IMAGE_SIGACT, IMAGE_ITIMERS,
+	IMAGE_REG_FILES, IMAGE_EXT_FILES, IMAGE_NS_FILES, IMAGE_PIPES, IMAGE_FIFO, IMAGE_UNIXSK_OLD, IMAGE_INETSK,
+	IMAGE_PACKETSK, IMAGE_NETLINKSK, IMAGE_EVENTFD, IMAGE_EVENTPOLL, IMAGE_SIGNALFD, IMAGE_INOTIFY, IMAGE_FANOTIFY,
+	IMAGE_TIMERFD, IMAGE_TTY_FILES, IMAGE_TUNFILE, IMAGE_BPFMAP_FILE, IMAGE_PIDFD,
+	IMAGE_CREDS, IMAGE_SIGACT, IMAGE_ITIMERS, IMAGE_POSIX_TIMERS, IMAGE_RLIMIT, IMAGE_VMAS, IMAGE_SIGNAL_S, IMAGE_SIGNAL_P,
+	/* raw memory; image_pages_…() */
+	IMAGE_PAGES,
 	IMAGE_TYPE_COUNT
 };
 
+/* InventoryEntry.img_version: two magics a file. */
+#define IMAGE_VERSION 2
+
+/* No image but pages may be larger; above, the writer refuses to write and the reader to read. */
+#define IMAGE_MAX_SIZE (1ull << 30)
+
+/*
+ * Errors: -EBADMSG means a folder that is incomplete or damaged; any other number is that of the failed call. All
+ * functions that take a struct error raise. All but image_name(), image_write() and image_read…() may block on the
+ * folder's file system.
+ */
 struct image_dir {
-	int fd;                        /* owned */
-	const char *path;              /* for messages */
+	int fd;                        /* owned; -1 when closed */
+	const char *path;              /* for messages; the caller's, must outlive this */
 	struct image_manifest *manifest;   /* owned */
 };
 
@@ -43,25 +69,32 @@ int image_dir_create(struct image_dir *d, const char *path, struct error *e);
 int image_dir_open(struct image_dir *d, const char *path, struct error *e);
 /* Makes the folder complete: syncs every file, writes the manifest and inventory (@inventory: an InventoryEntry). */
 int image_dir_commit(struct image_dir *d, const ProtobufCMessage *inventory, struct error *e);
-/* Removes every file written so far; for a dump that fails. Best effort, never blocks the rollback: worker's job. */
+/* Removes every file written so far; for a dump that fails. Best effort, never blocks the rollback: worker's job.
+ * Does nothing to a folder that was opened for reading. */
 void image_dir_abandon(struct image_dir *d);
+/* Safe on a zeroed or closed one. */
 void image_dir_close(struct image_dir *d);
 /* Bytes written so far in all files, pages included. */
 uint64_t image_dir_bytes(const struct image_dir *d);
 
-/* "core-%u.img" and so on; @id is ignored by kinds that have one file. */
-int image_name(enum image_type t, uint32_t id, char *buf, size_t size);
+/* "core-%u.img" and so on; @id is ignored by kinds that have one file. -EINVAL when it does not fit. */
+int image_name(enum image_type t, uint64_t id, char *buf, size_t size);
+/* The reverse: is @name a file that firn or CRIU writes? Only canonical names are ("core-7.img", not "core-07.img"). */
+bool image_name_parse(const char *name, enum image_type *ret_type, uint64_t *ret_id);
+/* The message of the entries; NULL for raw images. Files with several messages give that of the first entry. */
+const ProtobufCMessageDescriptor *image_descriptor(enum image_type t);
 
 /* Buffers the entries in memory; the file appears at image_writer_close(). Zeroed = unused. */
 struct image_writer {
 	struct image_dir *dir;
 	enum image_type type;
-	uint32_t id;
+	uint64_t id;
 	uint8_t *buf;
 	size_t len, room;
 };
 
-int image_writer_open(struct image_writer *w, struct image_dir *d, enum image_type t, uint32_t id, struct error *e);
+int image_writer_open(struct image_writer *w, struct image_dir *d, enum image_type t, uint64_t id, struct error *e);
+/* A message without a length before it is image_write_raw() of what the caller packed. */
 int image_write(struct image_writer *w, const ProtobufCMessage *m, struct error *e);
 int image_write_raw(struct image_writer *w, const void *data, size_t len, struct error *e);   /* no length before it */
 int image_writer_close(struct image_writer *w, struct error *e);      /* writes, records in the manifest, frees */
@@ -69,27 +102,43 @@ void image_writer_discard(struct image_writer *w);                    /* frees; 
 
 /* Reads the whole file at open. Hostile input: lengths are checked before use. */
 struct image_reader {
-	const char *name;              /* in the arena, for messages */
+	const char *name;              /* folder and file; in the arena, for messages */
 	uint8_t *buf;                  /* in the arena */
 	size_t len, pos;
+	unsigned entry;                /* number of the next entry, from 0 */
 	struct arena *arena;
 };
 
 /* 0; -ENOENT without raising when the file is not there and @optional; raised otherwise. */
-int image_reader_open(struct image_reader *r, struct image_dir *d, enum image_type t, uint32_t id, bool optional,
+int image_reader_open(struct image_reader *r, struct image_dir *d, enum image_type t, uint64_t id, bool optional,
 		      struct arena *a, struct error *e);
 /* 1 and *ret (in the arena) for a message, 0 at the end of the file, -errno raised for a damaged one. */
 int image_read(struct image_reader *r, const ProtobufCMessageDescriptor *desc, ProtobufCMessage **ret, struct error *e);
-/* Points *ret into the reader's buffer. */
+/* Points *ret into the reader's buffer: the next @len bytes; -EBADMSG raised when fewer are left. */
 int image_read_raw(struct image_reader *r, size_t len, const uint8_t **ret, struct error *e);
 
 /* The pages of a pagemap: pages-ID.img is raw. */
 int image_pages_create(struct image_dir *d, uint32_t id, int *ret_fd, struct error *e);
 /* Records the size in the manifest and takes the descriptor. */
 int image_pages_finish(struct image_dir *d, uint32_t id, int fd, uint64_t size, struct error *e);
+/* For whoever writes pages: raises "FOLDER/pages-ID.img: CALL of N bytes: reason" with a hint about room. @number is
+ * positive. Returns -number. */
+int image_pages_raise(const struct image_dir *d, uint32_t id, const char *call, uint64_t bytes, int number,
+		      struct error *e);
 int image_pages_open(struct image_dir *d, uint32_t id, int *ret_fd, uint64_t *ret_size, struct error *e);
 
-/* A raw side file such as ghost content follows in later kinds. */
+/* Writes stats-dump or stats-restore (@which) into the work folder @dirfd, over an older one. Not part of a
+ * checkpoint: neither in the manifest nor needed to restore. */
+enum image_stats { IMAGE_STATS_DUMP, IMAGE_STATS_RESTORE };
+int image_write_stats(int dirfd, const char *path, enum image_stats which, const ProtobufCMessage *stats,
+		      struct error *e);
+
+/*
+ * Unpacks one message into the arena: 0, -EBADMSG when it is damaged or would need more memory than a message of its
+ * length can (a few bytes must not cost gigabytes), -ENOMEM. Nothing raised.
+ */
+int image_unpack(const ProtobufCMessageDescriptor *desc, const uint8_t *buf, size_t len, struct arena *a,
+		 ProtobufCMessage **ret);
 
 /* protobuf-c allocator that allocates in an arena and never frees. */
 ProtobufCAllocator image_arena_allocator(struct arena *a);
