@@ -45,10 +45,13 @@ struct file {
 
 struct file_table {
 	struct file **files;            /* ascending by id */
-	size_t n_files;
+	size_t n_files, room;
 	uint32_t next_id;
 	/* kinds keep what they share between files here (pipe data, pty pairs, ghost inodes …), by kind index */
 	void **kind_state;
+	/* dump */
+	struct mount_cache *mounts;     /* mountinfo of each mount namespace met */
+	struct path_table *paths;       /* files met as exe, cwd, root and mappings */
 };
 
 struct kind {
@@ -63,6 +66,9 @@ struct kind {
 	/* Can it be carried with these options? Called for every file before anything is frozen, and again after.
 	 * 0, or -errno with a sentence and a hint. May be NULL. Must not change the object. */
 	int (*check)(struct operation *op, const struct fd_facts *f);
+	/* As check, after every file is known (op->files is complete but for mappings): can what only the whole tree
+	 * shows be carried? Called once when a file of the kind exists. May be NULL. */
+	int (*check_all)(struct operation *op);
 	/* Fills file->entry (type and id are set). facts.fd is open. */
 	int (*dump)(struct operation *op, struct file *f);
 	/* After all files: writes what belongs to the kind as a whole (pipes-data.img, tty-info.img, …). May be NULL. */
@@ -108,6 +114,9 @@ void files_release(struct operation *op);    /* closes the local copies */
 /* Reads files.img, fdinfo-*.img, fs-*.img and decodes every file. */
 int files_read(struct operation *op);
 struct file *files_find(const struct operation *op, uint32_t id);
+/* A descriptor of @f for mmap() with @open_flags (O_RDONLY or O_RDWR; VmaEntry.fdflags or the entry's own): f->fd when it
+ * serves, else a new open file, which is kept until the operation ends. Owned by the table. After files_create(). */
+int files_mapping_fd(struct operation *op, struct file *f, int open_flags, int *ret_fd);
 /* create and connect of every kind, in the engine. */
 int files_create(struct operation *op);
 int files_connect(struct operation *op);
@@ -115,6 +124,20 @@ int files_finish(struct operation *op);
 /* Undo of a failed restore. */
 void files_undo(struct operation *op);
 
+/* Both: a file with the next free id in the table (dump), its entry initialised with @type and id. NULL: no memory,
+ * raised. The kind may add files of its own (link-remap names) that no descriptor refers to. */
+struct file *files_add(struct operation *op, const struct kind *k, const struct fd_facts *facts);
+/* Where the kind keeps what its files share; NULL at first. */
+void **files_kind_state(const struct operation *op, const struct kind *k);
+
 /* Shared by the kinds (kinds/common.c) */
-void fown_fill(struct fd_facts *f, FownEntry **ret, struct arena *a);       /* F_GETOWN_EX, F_GETSIG */
+/* "pid 7 (x), fd 14 → /mnt/x": how every sentence about a descriptor of a dump begins. In the arena. */
+const char *facts_describe(struct operation *op, const struct fd_facts *f);
+/* F_SETFL of the settable flags in @flags (O_APPEND, O_NONBLOCK, O_ASYNC, O_DIRECT, O_NOATIME). Not for O_PATH. */
+int file_set_flags(struct operation *op, int fd, uint32_t flags, const char *describe);
+/* The value after "@key:" in the kind's own lines of fdinfo; false when it is not there or no number. */
+bool fdinfo_value(const struct fd_facts *f, const char *key, int base, uint64_t *ret);
+/* F_GETOWN_EX, F_GETSIG, F_GETOWNER_UIDS of the local copy (all zero for O_PATH). 0 or -ENOMEM, not raised. */
+int fown_fill(struct fd_facts *f, FownEntry **ret, struct arena *a);
+/* In the verb finish, when the owner exists again. */
 int fown_apply(struct operation *op, int fd, const FownEntry *m, const char *describe);

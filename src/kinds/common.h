@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <errno.h>
+
+#include "kinds/kind.h"
+
+/* Small helps for the kinds. */
+
+static inline int raise_no_memory(struct operation *op)
+{
+	return error_raise(op->error, ENOMEM, "out of memory");
+}
+
+/* "files.img: file 7: the eventfd is missing or damaged" */
+static inline int raise_damaged(struct operation *op, const struct file *f, const char *what)
+{
+	return error_raise(op->error, EINVAL, "files.img: file %u: %s is missing or damaged", f->id, what);
+}
+
+/* open("/proc/self/fd/@fd", @flags): a new open file of the same object, whatever became of its name. -errno, not raised.
+ * Never blocks but for what the file system itself does; not for sockets. */
+int reopen(int fd, int flags);

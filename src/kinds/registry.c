@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "kinds/registry.h"
+
+#include "base/cleanup.h"
+
+/*
+ * Every kind, one line each. The first whose recognise() says yes takes a descriptor, so the special comes before the
+ * general: terminals and memfds before regular files, what is refused by name last.
+ */
+const struct kind *const kinds[] = {
+	&kind_pipe,
+	&kind_fifo,
+	&kind_eventfd,
+	/* sockets, memfd, terminals: before regular */
+	&kind_regular,
+	&kind_refused,
+};
+const size_t n_kinds = ARRAY_SIZE(kinds);

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include "kinds/kind.h"
+
+/* The kinds, each from the source file of its name. */
+extern const struct kind kind_pipe;
+extern const struct kind kind_fifo;
+extern const struct kind kind_eventfd;
+extern const struct kind kind_regular;    /* files, directories, character devices of no state, by path */
+extern const struct kind kind_refused;    /* what is not carried yet, by name; last */
