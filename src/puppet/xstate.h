@@ -23,3 +23,19 @@ int xstate_build(const UserX86FpregsEntry *m, uint8_t *buf, size_t len, struct e
 
 /* Bytes of NT_X86_XSTATE on this processor and kernel. */
 size_t xstate_size(void);
+
+/*
+ * The same with a given layout, for the unit tests: offsets and sizes in bytes by component number, mask of the
+ * components that the buffer has room for, size of the whole buffer.
+ */
+#define XSTATE_COMPONENTS 32
+struct xstate_layout {
+	uint64_t mask;
+	uint32_t size;
+	uint32_t offset[XSTATE_COMPONENTS], length[XSTATE_COMPONENTS];
+};
+
+int xstate_parse_layout(const struct xstate_layout *l, const uint8_t *buf, size_t len, struct arena *a,
+			UserX86FpregsEntry **ret, struct error *e);
+int xstate_build_layout(const struct xstate_layout *l, const UserX86FpregsEntry *m, uint8_t *buf, size_t len,
+			struct error *e);
