@@ -39,6 +39,7 @@
 #include "ns.pb-c.h"
 #include "packet-sock.pb-c.h"
 #include "pagemap.pb-c.h"
+#include "pidfd.pb-c.h"
 #include "pidns.pb-c.h"
 #include "pipe.pb-c.h"
 #include "pipe-data.pb-c.h"
@@ -143,7 +144,7 @@ static const struct image_kind table[IMAGE_TYPE_COUNT] = {
 	[IMAGE_TTY_FILES] = ONE("tty", 0x59433025, tty_file_entry),
 	[IMAGE_TUNFILE] = ONE("tunfile", 0x57143751, tunfile_entry),
 	[IMAGE_BPFMAP_FILE] = ONE("bpfmap-file", 0x57506142, bpfmap_file_entry),
-	[IMAGE_PIDFD] = { "pidfd.img", "", NAME_SINGLE, 0, NULL },
+	[IMAGE_PIDFD] = ONE("pidfd", 0x54435556, pidfd_entry),
 	[IMAGE_CREDS] = MANY("creds", 0x54023547, creds_entry),
 	[IMAGE_SIGACT] = MANY("sigacts", 0x55344201, sa_entry),
 	[IMAGE_ITIMERS] = MANY("itimers", 0x57464056, itimer_entry),
