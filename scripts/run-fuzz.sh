@@ -9,8 +9,9 @@ for target in "$build"/fuzz/fuzz-*; do
 	found=1
 	name=$(basename "$target")
 	corpus=$build/corpus/$name
+	samples=$(dirname "$0")/../fuzz/corpus/${name#fuzz-}
 	mkdir -p "$corpus"
 	echo "== $name"
-	"$target" -max_total_time="$seconds" -rss_limit_mb=2048 -timeout=10 -artifact_prefix="$build/" "$corpus"
+	"$target" -max_total_time="$seconds" -rss_limit_mb=2048 -timeout=10 -artifact_prefix="$build/" "$corpus" "$samples"
 done
 [ $found = 1 ] || { echo "no fuzz targets in $build/fuzz" >&2; exit 1; }
