@@ -12,7 +12,7 @@ struct options {
 	const char *images_path;        /* -D; never NULL */
 	const char *work_path;          /* -W; NULL = the images folder */
 	const char *log_path;           /* -o; NULL = standard error; relative to the work folder */
-	int verbosity;                  /* 0 = errors … 4 = every object; 5 = every system call (--trace) */
+	int verbosity;                  /* an enum log_level (watch/recorder.h): nothing above it is logged; default LOG_WARN */
 	const char *pidfile;            /* relative to the work folder */
 	bool restore_detached;
 	bool restore_sibling;
@@ -37,6 +37,7 @@ struct options {
 	const char *cpu_cap;
 	const char *libdir;             /* taken and ignored: firn has no plugins */
 
+	/* 0 = no limit */
 	unsigned deadline_ms;           /* the whole operation; default 600,000 */
 	unsigned stall_ms;              /* no progress for that long is a stall; default 5,000 */
 	unsigned seize_ms;              /* --timeout: completing the tree; default 10,000, as CRIU has it */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include <stdio.h>
+#include "cli/commands.h"
 
-int main(void)
+/* The name it is called by (firn, criu) makes no difference. */
+int main(int argc, char **argv)
 {
-	puts("firn " FIRN_VERSION);
-	return 0;
+	return commands_main(argc, argv);
 }

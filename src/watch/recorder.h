@@ -42,13 +42,17 @@ struct recorder_step {
 	atomic_uint sequence;       /* odd while being written */
 	enum stage stage;
 	pid_t pid;                  /* the task concerned; 0 = none */
+	pid_t tid;                  /* the engine's thread that makes the call: its kernel state explains a stall */
 	char comm[16];
 	char call[48];              /* the system call or action, e.g. "statx", "ptrace(PTRACE_SEIZE)" */
 	char object[512];           /* e.g. "fd 14 → /mnt/nfs/x" */
 	uint64_t since_ns;          /* CLOCK_MONOTONIC when the step began */
 };
 
-/* A target that the engine holds: what the front checks, and names, when the engine is gone. */
+/*
+ * A target that the engine holds: what the front checks, and names, when the engine is gone. The table is hashed by
+ * tid; tid is 0 in a free slot and negative once the target was let go, so that the front can still check it.
+ */
 struct recorder_target {
 	_Atomic pid_t tid;
 	_Atomic pid_t pid;
@@ -56,16 +60,19 @@ struct recorder_target {
 
 #define RECORDER_TARGETS 65536
 #define RECORDER_RING (1u << 20)
+#define RECORDER_RUNNING 1
 
 struct recorder {
 	/* engine → front */
 	struct recorder_step step;
 	atomic_uint_fast64_t progress;      /* bumped at each step and each chunk of work: the stall detector's pulse */
 	atomic_uint_fast64_t tasks, tasks_total;
+	atomic_uint_fast64_t threads;       /* for the line of totals */
 	atomic_uint_fast64_t bytes, bytes_total;
 	uint64_t frozen_ns;                 /* dump: from the first seize to the last release; 0 before */
 	uint64_t wrote_bytes;               /* dump: image bytes */
-	pid_t engine_tracer_tid;
+	pid_t engine_tracer_tid;            /* gets SIGUSR1; the engine's main thread unless the engine says otherwise */
+	atomic_int engine_result;           /* RECORDER_RUNNING until the engine returned 0 or -errno */
 	_Atomic pid_t restored_root;        /* restore: the root task once it exists */
 	atomic_bool restore_released;       /* restore: the tree runs; it must no longer be killed when the engine ends */
 	struct error error;                 /* valid once the engine has ended with a code other than 0 */
@@ -75,9 +82,20 @@ struct recorder {
 	/* front → engine */
 	atomic_bool cancelled;              /* set once; the engine rolls back as soon as it sees it */
 
-	/* the log ring: see watch/recorder.c */
+	uint64_t start_ns;                  /* CLOCK_MONOTONIC; the zero of the log's times */
+
+	/* the scribe's state, see watch/scribe.h */
+	atomic_int log_errno;               /* why the log could not be opened or written; 0 = fine */
+	atomic_bool log_stop;               /* the front: nobody writes any more, drain and end */
+
+	/* the log ring: see watch/ring.h */
+	atomic_uint ring_pulse;             /* futex: a record came */
+	atomic_uint ring_sleep;             /* how the scribe sleeps */
+	atomic_uint ring_room;              /* futex: records were taken */
+	atomic_uint ring_waiters;           /* producers that wait for room */
+	atomic_uint_fast64_t ring_waited_ns;    /* by all producers together */
 	atomic_uint_fast64_t ring_head, ring_tail, ring_dropped;
-	char ring[RECORDER_RING];
+	_Alignas(8) char ring[RECORDER_RING];
 };
 
 /* The process's recorder, mapped by recorder_init() before the engine is forked; never NULL after that. In a process
@@ -97,12 +115,17 @@ void recorder_stage(enum stage s);
 void recorder_step(pid_t pid, const char *comm, const char *call, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
 
+/* A consistent copy of the current step, for the front. False without a recorder. */
+bool recorder_read_step(struct recorder_step *ret);
+
 /* Something moved: @bytes of memory or image content. */
 void recorder_moved(uint64_t bytes);
 
 /* Remembers that the engine is about to trace @tid of process @pid, and forgets it after it was let go. */
 void recorder_target_add(pid_t pid, pid_t tid);
 void recorder_target_remove(pid_t tid);
+/* Was @tid ever added, or is it the restored root? */
+bool recorder_target_known(pid_t tid);
 
 /*
  * Has the front asked for an end (signal, deadline, stall)? Every loop and every interrupted wait of the engine asks.

@@ -8,6 +8,9 @@
  * on foreign ground: it hands the whole job to the worker and waits. When the job is stuck and the operation is
  * cancelled, worker_call() returns -ECANCELED although the job has not: the tracer thread then heals and lets go
  * every task, and the engine ends by _exit(), which a stuck thread cannot prevent.
+ *
+ * A cancelled operation gives the running job 0.3 s to see that and end. In STAGE_ROLLBACK jobs are taken although
+ * the operation is cancelled, and each has one second. After a job that never ended, worker_call() fails with -EBUSY.
  */
 typedef int (*worker_fn)(void *arg);
 

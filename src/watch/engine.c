@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Signals of the engine. SIGTERM, which it also gets when the front dies (PR_SET_PDEATHSIG), cancels the operation;
+ * SIGUSR1 from the front interrupts whatever the tracer thread waits in. When the front is gone nobody sends
+ * SIGUSR1, so a timer of the engine's own does the same, and after ENGINE_GRACE_TICKS ends the engine: the kernel then
+ * lets go every task it traces.
+ */
+#include "watch/engine.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "watch/recorder.h"
+
+#define ENGINE_GRACE_TICKS 40
+
+/* For the handlers, which get no argument. */
+static volatile pid_t engine_front;
+static volatile sig_atomic_t engine_ticks;
+
+static void on_interrupt(int signo)
+{
+	(void)signo;
+}
+
+static void on_cancel(int signo)
+{
+	const struct itimerval every = { { 0, 100000 }, { 0, 100000 } };
+
+	(void)signo;
+	atomic_store(&recorder->cancelled, true);
+	(void)setitimer(ITIMER_REAL, &every, NULL);
+}
+
+static void on_tick(int signo)
+{
+	(void)signo;
+	if (getppid() != engine_front && ++engine_ticks > ENGINE_GRACE_TICKS)
+		_exit(1);
+}
+
+static void set_handler(int signo, void (*handler)(int), int flags)
+{
+	struct sigaction sa = { .sa_handler = handler, .sa_flags = flags };
+
+	sigemptyset(&sa.sa_mask);
+	(void)sigaction(signo, &sa, NULL);
+}
+
+static void prepare_signals(pid_t front)
+{
+	/* What a terminal sends to the whole process group is the front's to answer. Handlers and not SIG_IGN: those
+	 * would be inherited by whatever the engine executes. */
+	static const int fronts[] = { SIGINT, SIGQUIT, SIGHUP, SIGTSTP, SIGTTIN, SIGTTOU, SIGPIPE };
+	sigset_t none;
+
+	engine_front = front;
+	for (int signo = 1; signo < NSIG; signo++)
+		set_handler(signo, SIG_DFL, 0);
+	for (size_t i = 0; i < ARRAY_SIZE(fronts); i++)
+		set_handler(fronts[i], on_interrupt, SA_RESTART);
+	set_handler(SIGUSR1, on_interrupt, 0);
+	set_handler(SIGALRM, on_tick, 0);
+	set_handler(SIGTERM, on_cancel, 0);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	prctl(PR_SET_PDEATHSIG, SIGTERM);
+	if (getppid() != front)
+		on_cancel(SIGTERM);
+}
+
+/*
+ * An engine that cannot be ended must not keep the caller's pipes open. A shell job is restored with the terminal
+ * that the engine was given.
+ */
+static void prepare_streams(enum front_role role, const struct options *o)
+{
+	bool keep_error = o->verbosity >= LOG_TRACE;
+	int fd;
+
+#ifdef __SANITIZE_ADDRESS__
+	keep_error = true;
+#endif
+	if (role == FRONT_RESTORE && o->shell_job)
+		return;
+	fd = open("/dev/null", O_RDWR);
+	if (fd < 0)
+		return;
+	(void)dup2(fd, STDIN_FILENO);
+	(void)dup2(fd, STDOUT_FILENO);
+	if (!keep_error)
+		(void)dup2(fd, STDERR_FILENO);
+	if (fd > STDERR_FILENO)
+		close(fd);
+}
+
+static int write_pidfile(const struct options *o, pid_t root, struct error *e)
+{
+	const char *folder = o->work_path ? o->work_path : o->images_path;
+	char path[4096], text[16];
+	AUTOCLOSE int fd = -1;
+	ssize_t len = snprintf(text, sizeof(text), "%d", root);
+
+	if (o->pidfile[0] == '/' || !folder)
+		(void)snprintf(path, sizeof(path), "%s", o->pidfile);
+	else
+		(void)snprintf(path, sizeof(path), "%s/%s", folder, o->pidfile);
+	recorder_step(root, NULL, "openat", "pid file %s", path);
+	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	if (fd < 0)
+		return error_raise_call(e, errno, "openat", "pid file %s", path);
+	if (write(fd, text, (size_t)len) != len)
+		return error_raise_call(e, errno ? errno : EIO, "write", "pid file %s", path);
+	return 0;
+}
+
+void engine_process(enum front_role role, const struct options *o, engine_fn engine, void *arg, pid_t front, int done_fd)
+{
+	const uint64_t one = 1;
+	pid_t root;
+	int r;
+
+	recorder->engine_tracer_tid = getpid();
+	prctl(PR_SET_NAME, "firn-engine");
+	prepare_signals(front);
+	prepare_streams(role, o);
+	r = engine(o, arg);
+	root = atomic_load(&recorder->restored_root);
+	if (r == 0 && role == FRONT_RESTORE && o->pidfile && root > 0)
+		r = write_pidfile(o, root, &recorder->error);
+	if (r != 0)
+		(void)error_raise(&recorder->error, r < 0 ? -r : EINVAL, "failed in stage %s: %s",
+				  stage_name(recorder->step.stage), strerror(r < 0 ? -r : EINVAL));
+	atomic_store(&recorder->engine_result, r > 0 ? -EINVAL : r);
+	(void)!write(done_fd, &one, sizeof(one));
+	_exit(r ? 1 : 0);
+}

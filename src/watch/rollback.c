@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "watch/rollback.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "watch/glance.h"
+#include "watch/recorder.h"
+
+/* The kernel tells nobody when a task is no longer traced; it is looked at this often until it is so. */
+#define LOOK_AGAIN_NS 2000000L
+
+static void pause_briefly(void)
+{
+	struct timespec ts = { 0, LOOK_AGAIN_NS };
+
+	(void)nanosleep(&ts, NULL);
+}
+
+static void look_at_all(pid_t engine, struct rollback_proof *p)
+{
+	pid_t tracer = recorder->engine_tracer_tid;
+
+	memset(p, 0, sizeof(*p));
+	for (size_t i = 0; i < RECORDER_TARGETS; i++) {
+		pid_t tid = abs(atomic_load(&recorder->targets[i].tid));
+		struct glance g;
+
+		if (!tid)
+			continue;
+		glance(atomic_load(&recorder->targets[i].pid), tid, &g);
+		p->checked++;
+		if (g.gone) {
+			p->gone++;
+		} else if (g.tracer && (g.tracer == engine || g.tracer == tracer)) {
+			p->held++;
+			p->held_pid = g.pid;
+			p->held_tid = g.tid;
+			p->held_state = g.state;
+		}
+	}
+}
+
+void rollback_prove(pid_t engine, int timeout_ms, struct rollback_proof *ret)
+{
+	uint64_t until = monotonic_ns() + (uint64_t)timeout_ms * 1000000;
+
+	for (;;) {
+		look_at_all(engine, ret);
+		if (!ret->held || monotonic_ns() >= until)
+			return;
+		pause_briefly();
+	}
+}
+
+static bool is_kept(pid_t pid, const pid_t *keep, size_t n_keep)
+{
+	for (size_t i = 0; i < n_keep; i++)
+		if (keep[i] == pid)
+			return true;
+	return false;
+}
+
+static ssize_t read_children(char *buf, size_t size)
+{
+	char path[64];
+	AUTOCLOSE int fd = -1;
+	ssize_t n;
+
+	(void)snprintf(path, sizeof(path), "/proc/self/task/%d/children", getpid());
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	n = fd < 0 ? -1 : read(fd, buf, size - 1);
+	buf[n > 0 ? n : 0] = '\0';
+	return n;
+}
+
+bool rollback_have_children(void)
+{
+	char buf[64];
+
+	return read_children(buf, sizeof(buf)) != 0;
+}
+
+/* Kills every child that is not kept; returns how many there were. */
+static size_t kill_children(const pid_t *keep, size_t n_keep, bool known_only)
+{
+	char buf[4096];
+	size_t found = 0;
+
+	(void)read_children(buf, sizeof(buf));
+	for (char *at = buf, *end; *at; at = end) {
+		pid_t pid = (pid_t)strtol(at, &end, 10);
+
+		if (end == at)
+			break;
+		/* A number that the end of the buffer cut in two is met whole in the next round. */
+		if (*end != ' ' || is_kept(pid, keep, n_keep) || (known_only && !recorder_target_known(pid)))
+			continue;
+		found++;
+		kill(pid, SIGKILL);
+		(void)waitpid(pid, NULL, WNOHANG | __WALL);
+	}
+	return found;
+}
+
+size_t rollback_end_restored(const pid_t *keep, size_t n_keep, bool known_only, int timeout_ms)
+{
+	uint64_t until = monotonic_ns() + (uint64_t)timeout_ms * 1000000;
+	size_t left;
+
+	/* The children of a killed task become ours only when it is gone: until a round finds none. */
+	while ((left = kill_children(keep, n_keep, known_only)) > 0 && monotonic_ns() < until)
+		pause_briefly();
+	return left;
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+/* The proof that nothing was left changed, made by the front after the engine ended (or could not be ended). */
+
+struct rollback_proof {
+	size_t checked;                 /* threads that the engine ever held */
+	size_t gone;                    /* of these: ended since */
+	size_t held;                    /* of these: still traced by the engine */
+	pid_t held_pid, held_tid;       /* one of them */
+	char held_state;
+};
+
+/* Looks at every target of the recorder until none is traced by the engine (process @engine or its tracer thread),
+ * at most @timeout_ms. */
+void rollback_prove(pid_t engine, int timeout_ms, struct rollback_proof *ret);
+
+/* Has this process any child? Asked before an engine is started. */
+bool rollback_have_children(void);
+
+/*
+ * A failed restore: kills and reaps the children of this process except those in @keep. The front is the sub-reaper of
+ * what it restores, so every task that the engine left behind is or becomes its child. @known_only: the process
+ * had children before; then only those that the recorder knows are touched. At most @timeout_ms; returns how many are
+ * left.
+ */
+size_t rollback_end_restored(const pid_t *keep, size_t n_keep, bool known_only, int timeout_ms);

@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "watch/stall.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+
+#include "base/cleanup.h"
+
+void stall_gather(struct stall_facts *f, pid_t engine)
+{
+	uint64_t now = monotonic_ns();
+
+	if (!recorder_read_step(&f->step))
+		return;
+	f->elapsed_ns = now - recorder->start_ns;
+	f->step_ns = f->step.since_ns && now > f->step.since_ns ? now - f->step.since_ns : 0;
+	glance(engine, f->step.tid ? f->step.tid : engine, &f->engine);
+	glance(engine, recorder->engine_tracer_tid ? recorder->engine_tracer_tid : engine, &f->tracer);
+	memset(&f->task, 0, sizeof(f->task));
+	if (f->step.pid)
+		glance(f->step.pid, f->step.pid, &f->task);
+	f->n_tasks = 0;
+	f->held = atomic_load(&recorder->target_count);
+	if (!f->held)
+		return;
+	for (size_t i = 0; i < RECORDER_TARGETS && f->n_tasks < STALL_TASKS; i++) {
+		pid_t tid = atomic_load(&recorder->targets[i].tid);
+
+		if (tid > 0)
+			glance(atomic_load(&recorder->targets[i].pid), tid, &f->tasks[f->n_tasks++]);
+	}
+}
+
+/*
+ * What the kernel's function names betray, looked for in the stack and wchan of the engine's thread. The first match
+ * wins: file systems before the generic waits that they use.
+ */
+static const struct {
+	const char *function;
+	struct stall_cause why;
+} engine_waits[] = {
+	{ "fuse_", { "a FUSE file system does not answer: its server is stopped, dead or overloaded",
+		     "look at the server of that mount (grep fuse /proc/self/mountinfo), restart it, or abort the connection "
+		     "with: echo 1 > /sys/fs/fuse/connections/N/abort" } },
+	{ "request_wait_answer", { "a FUSE file system does not answer: its server is stopped, dead or overloaded",
+		     "restart the server of that mount, or abort the connection with: echo 1 > "
+		     "/sys/fs/fuse/connections/N/abort" } },
+	{ "nfs", { "an NFS server does not answer", "see that the server and the network are up, or unmount it with: umount -f" } },
+	{ "rpc_wait", { "an NFS server does not answer", "see that the server and the network are up, or unmount it with: umount -f" } },
+	{ "p9_", { "the host behind a 9p file system does not answer", "look at the virtual machine's file sharing on the host" } },
+	{ "v9fs", { "the host behind a 9p file system does not answer", "look at the virtual machine's file sharing on the host" } },
+	{ "virtio_fs", { "the host behind a virtiofs file system does not answer", "look at virtiofsd on the host" } },
+	{ "cifs", { "an SMB server does not answer", "see that the server and the network are up" } },
+	{ "ceph", { "a Ceph cluster does not answer", "see that its monitors and the network are up" } },
+	{ "autofs", { "an automount waits for its daemon", "look at the automount daemon (autofs or systemd)" } },
+	{ "pipe_read", { "a pipe is empty and its writer sends nothing", "look at who holds the other end of that pipe" } },
+	{ "pipe_write", { "a pipe is full and nobody reads it", "look at who holds the other end of that pipe" } },
+	{ "wait_for_partner", { "a FIFO was opened and nobody opens its other end", "open the other end, or leave that FIFO out" } },
+	{ "fifo_open", { "a FIFO was opened and nobody opens its other end", "open the other end, or leave that FIFO out" } },
+	{ "unix_stream", { "the peer of a unix socket neither reads nor sends", "look at who holds the other end of that socket" } },
+	{ "unix_dgram", { "the peer of a unix socket neither reads nor sends", "look at who holds the other end of that socket" } },
+	{ "tty", { "a terminal does not take or give data (stopped with ctrl-S?)", "look at the terminal" } },
+	{ "n_tty", { "a terminal does not take or give data (stopped with ctrl-S?)", "look at the terminal" } },
+	{ "posix_lock", { "another process holds a lock on that file", "find the holder in /proc/locks" } },
+	{ "flock_lock", { "another process holds a lock on that file", "find the holder in /proc/locks" } },
+	{ "locks_lock", { "another process holds a lock on that file", "find the holder in /proc/locks" } },
+	{ "break_lease", { "another process holds a lease on that file", "find the holder in /proc/locks" } },
+	{ "mmap_lock", { "the task's memory map is locked by one of its own threads, which itself waits",
+			 "see which of its threads is in uninterruptible sleep, and why" } },
+	{ "rwsem_down", { "a kernel lock, most likely the task's memory map, is held by a thread that itself waits",
+			  "see which thread is in uninterruptible sleep, and why" } },
+	{ "userfaultfd", { "a page of the task is handled by a userfaultfd monitor that does not answer",
+			   "look at the process that holds the userfaultfd" } },
+	{ "jbd2", { "the disk, or the file system's journal, is very slow", "look at the disk's load; a longer --stall-timeout helps" } },
+	{ "io_schedule", { "the disk is very slow or does not answer", "look at the disk's load and errors; a longer --stall-timeout helps" } },
+	{ "folio_wait", { "the disk is very slow or does not answer", "look at the disk's load and errors; a longer --stall-timeout helps" } },
+	{ "wait_on_page", { "the disk is very slow or does not answer", "look at the disk's load and errors; a longer --stall-timeout helps" } },
+	{ "tcp_", { "the peer of a network connection does not answer", "look at the network and at the peer" } },
+	{ "inet_", { "the peer of a network connection does not answer", "look at the network and at the peer" } },
+};
+
+static const struct {
+	long nr;
+	struct stall_cause why;
+} engine_calls[] = {
+	{ SYS_fsync, { "the disk takes long to write what the images hold", "look at the disk's load; a longer --stall-timeout helps" } },
+	{ SYS_fdatasync, { "the disk takes long to write what the images hold", "look at the disk's load; a longer --stall-timeout helps" } },
+	{ SYS_syncfs, { "the disk takes long to write what the images hold", "look at the disk's load; a longer --stall-timeout helps" } },
+	{ SYS_flock, { "another process holds a lock on that file", "find the holder in /proc/locks" } },
+};
+
+static bool waits_in(const struct glance *g, const char *function)
+{
+	return strstr(g->stack, function) || strstr(g->wchan, function);
+}
+
+struct stall_cause stall_explain(const struct stall_facts *f)
+{
+	const struct glance *engine = &f->engine, *task = &f->task;
+
+	for (size_t i = 0; i < ARRAY_SIZE(engine_waits); i++)
+		if (waits_in(engine, engine_waits[i].function))
+			return engine_waits[i].why;
+	for (size_t i = 0; i < ARRAY_SIZE(engine_calls); i++)
+		if (engine->syscall == engine_calls[i].nr)
+			return engine_calls[i].why;
+	if (task->pid && task->state == 'D')
+		return (struct stall_cause){ "the task itself is in uninterruptible sleep in the kernel, where nothing can stop it",
+					     "see what it waits for (its system call and kernel function above): most often a file "
+					     "server or a disk that does not answer, or a vfork() whose child runs on" };
+	if (task->pid && task->tracer && task->tracer != f->tracer.pid && task->tracer != f->tracer.tid)
+		return (struct stall_cause){ "another tracer holds the task", "end that debugger or tracer first" };
+	if (task->pid && waits_in(task, "freez"))
+		return (struct stall_cause){ "the task's control group is frozen", "thaw the group (cgroup.freeze), then try again" };
+	if (f->verdict == VERDICT_SEIZE)
+		return (struct stall_cause){ "the tree keeps changing: its tasks create others faster than they can be stopped",
+					     "raise --timeout, or freeze the tree's control group first" };
+	if (f->verdict == VERDICT_DEADLINE)
+		return (struct stall_cause){ "the operation moved all the time and was not done when its time was over",
+					     "raise --deadline" };
+	if (engine->state == 'R')
+		return (struct stall_cause){ "the engine computes, or the machine has no processor time left for it",
+					     "look at the machine's load; a longer --stall-timeout helps" };
+	return (struct stall_cause){ "unknown: the engine's call does not return",
+				     "the kernel functions above say what it waits for; a longer --stall-timeout helps where the "
+				     "object is merely slow" };
+}
+
+void step_describe(const struct recorder_step *s, char *buf, size_t size)
+{
+	const char *parts[3] = { s->call, s->object };
+	char task[48] = "";
+	size_t used = 0;
+
+	if (s->pid && s->comm[0])
+		(void)snprintf(task, sizeof(task), "pid %d (%s)", s->pid, s->comm);
+	else if (s->pid)
+		(void)snprintf(task, sizeof(task), "pid %d", s->pid);
+	parts[0] = task;
+	parts[1] = s->call;
+	parts[2] = s->object;
+	buf[0] = '\0';
+	for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
+		if (parts[i][0] && used < size)
+			used += (size_t)snprintf(buf + used, size - used, "%s%s", used ? ", " : "", parts[i]);
+}
+
+void stall_sentence(const struct stall_facts *f, char *buf, size_t size)
+{
+	double limit = f->limit_ms / 1000.0;
+	char step[640], what[96];
+
+	step_describe(&f->step, step, sizeof(step));
+	if (f->verdict == VERDICT_STALL)
+		(void)snprintf(what, sizeof(what), "nothing moved for %.1f s", limit);
+	else if (f->verdict == VERDICT_SEIZE)
+		(void)snprintf(what, sizeof(what), "the tree was not stopped within %.1f s (--timeout)", limit);
+	else
+		(void)snprintf(what, sizeof(what), "not done within its deadline of %.1f s", limit);
+	(void)snprintf(buf, size, "%s in stage %s%s%s", what, stage_name(f->step.stage), step[0] ? ": " : "", step);
+}
+
+struct text {
+	char *buf;
+	size_t len, size;
+};
+
+__attribute__((format(printf, 2, 3))) static void add(struct text *t, const char *fmt, ...)
+{
+	va_list ap;
+	int n;
+
+	va_start(ap, fmt);
+	n = vsnprintf(t->buf + t->len, t->size - t->len, fmt, ap);
+	va_end(ap);
+	if (n > 0)
+		t->len += (size_t)n < t->size - t->len ? (size_t)n : t->size - t->len - 1;
+}
+
+static void add_glance(struct text *t, const struct glance *g)
+{
+	const char *name = glance_syscall(g->syscall);
+
+	if (g->gone) {
+		add(t, "pid %d, thread %d: gone\n", g->pid, g->tid);
+		return;
+	}
+	add(t, "pid %d, thread %d (%s): %c (%s)", g->pid, g->tid, g->name, g->state, glance_state(g->state));
+	if (g->wchan[0])
+		add(t, ", in %s", g->wchan);
+	if (g->syscall >= 0)
+		add(t, ", system call %ld%s%s%s", g->syscall, name ? " (" : "", name ? name : "", name ? ")" : "");
+	add(t, "\n");
+}
+
+static void add_details(struct text *t, const struct glance *g)
+{
+	if (g->args[0])
+		add(t, "               arguments %s\n", g->args);
+	if (g->stack[0])
+		add(t, "               stack %s\n", g->stack);
+}
+
+static void add_engine(struct text *t, const struct stall_facts *f)
+{
+	add(t, "  engine       ");
+	add_glance(t, &f->engine);
+	add_details(t, &f->engine);
+	if (f->tracer.tid != f->engine.tid) {
+		add(t, "  tracer       ");
+		add_glance(t, &f->tracer);
+	}
+}
+
+static void add_tasks(struct text *t, const struct stall_facts *f)
+{
+	if (f->task.pid) {
+		add(t, "  its state    ");
+		add_glance(t, &f->task);
+		add_details(t, &f->task);
+	}
+	add(t, "  held tasks   %zu\n", f->held);
+	for (size_t i = 0; i < f->n_tasks; i++) {
+		add(t, "               ");
+		add_glance(t, &f->tasks[i]);
+	}
+	if (f->held > f->n_tasks)
+		add(t, "               … and %zu more\n", f->held - f->n_tasks);
+}
+
+size_t stall_compose(const struct stall_facts *f, const char *outcome, char *buf, size_t size)
+{
+	struct stall_cause why = stall_explain(f);
+	struct text t = { buf, 0, size };
+	char sentence[896];
+
+	stall_sentence(f, sentence, sizeof(sentence));
+	add(&t, "stall report: firn %s\n", f->operation);
+	add(&t, "  what         %s\n", sentence);
+	add(&t, "  stage        %s, %.1f s after the beginning\n", stage_name(f->step.stage), (double)f->elapsed_ns / 1e9);
+	if (f->step.pid)
+		add(&t, "  task         pid %d (%s)\n", f->step.pid, f->step.comm[0] ? f->step.comm : f->task.name);
+	if (f->step.call[0])
+		add(&t, "  call         %s, for %.1f s now\n", f->step.call, (double)f->step_ns / 1e9);
+	if (f->step.object[0])
+		add(&t, "  object       %s\n", f->step.object);
+	add_engine(&t, f);
+	add_tasks(&t, f);
+	add(&t, "  likely cause %s\n", why.cause);
+	add(&t, "  firn did     %s\n", outcome);
+	add(&t, "  you can      %s\n", why.advice);
+	return t.len;
+}
