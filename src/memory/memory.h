@@ -10,12 +10,24 @@
  * areas and read their pages straight from the images.
  */
 
-/* dump: fills task->maps, task->mm (areas and mm fields) from outside. The worker's job (mmap lock of the target). */
+/* dump: fills task->maps, task->mm (areas and mm fields) from outside; mapped files are added to op->files. Call it for
+ * every task, before a puppet area is made. Tasks that share another's mm are skipped. The worker's job (mmap lock of
+ * the target). */
 int memory_collect(struct operation *op, struct task *t);
-/* Refuses what cannot be carried, before anything is frozen and again after. */
+/* Refuses what cannot be carried, before anything is frozen (then it reads the areas itself) and again after
+ * memory_collect(). The worker's job. */
 int memory_check(struct operation *op, struct task *t);
 /* dump: copies the pages of every address space and of shared memory, writes pagemap-*.img, pages-*.img, mm-*.img. */
 int memory_dump(struct operation *op);
+/* dump: the current brk, which only the task can tell: adds brk(0) to a batch; afterwards takes the answer. */
+size_t memory_ask_brk(struct batch *b);
+int memory_answer_brk(struct operation *op, struct task *t, const struct batch *b, size_t call);
+/* dump, for the kinds that carry memfds: the content of the tmpfs, memfd or hugetlbfs file @fd (a copy of the
+ * descriptor is kept) is saved by memory_dump() under the id *ret_shmid; the same inode gives the same id. */
+int memory_add_shared(struct operation *op, int fd, uint32_t *ret_shmid);
+/* restore, its counterpart: writes the content kept under @shmid into @fd, which is open for writing and already has
+ * its @size. Raised on failure. The worker's job. */
+int memory_shared_fill(struct operation *op, uint32_t shmid, int fd, uint64_t size);
 
 /* restore: reads and checks mm-*.img, pagemap-*.img and their pages files. The worker's job. */
 int memory_read(struct operation *op);
@@ -26,6 +38,7 @@ int memory_find_island(struct operation *op, size_t size, uint64_t *ret);
 /* restore: the puppet's address space holds only the island; maps and fills all areas (start for all tasks, then
  * finish), vdso included. Tracer thread. */
 int memory_restore(struct operation *op, struct channel *c);
-/* restore: after every other call of the task: PR_SET_MM_MAP (exe link, auxv, brk, …), final protections, mlock. */
+/* restore: PR_SET_MM_MAP (exe link, auxv, brk, …). The exe link needs CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN, so it
+ * comes before the credentials are given up. Tracer thread. */
 int memory_seal(struct operation *op, struct channel *c, struct task *t);
 void memory_release(struct operation *op);

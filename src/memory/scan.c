@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "memory/plan.h"
+
+/*
+ * Which pages of an area are the task's own? ioctl(PAGEMAP_SCAN) on /proc/PID/pagemap answers since Linux 6.7 (commit
+ * 52526ca7fdb9) in one walk over the page tables; before, the 64-bit entries of the file itself are read
+ * (Documentation/admin-guide/mm/pagemap.rst).
+ */
+
+struct scan_region {
+	uint64_t start, end, categories;
+};
+
+struct scan_arg {
+	uint64_t size, flags, start, end, walk_end, vec, vec_len, max_pages;
+	uint64_t category_inverted, category_mask, category_anyof_mask, return_mask;
+};
+
+#define SCAN_IOCTL _IOWR('f', 16, struct scan_arg)
+enum {
+	SCAN_FILE = 1 << 2, SCAN_PRESENT = 1 << 3, SCAN_SWAPPED = 1 << 4, SCAN_PFNZERO = 1 << 5,
+	SCAN_GUARD = 1 << 8,            /* Linux 6.16 */
+};
+
+#define ENTRY_PRESENT (1ull << 63)
+#define ENTRY_SWAP (1ull << 62)
+#define ENTRY_FILE (1ull << 61)         /* a file's page or shared anonymous */
+#define ENTRY_GUARD (1ull << 58)        /* Linux 6.15 */
+#define ENTRY_PFN ((1ull << 55) - 1)
+
+static int scan_ioctl(int fd, uint64_t start, uint64_t end, struct page_runs *ret)
+{
+	struct scan_region vec[512];
+	struct scan_arg a = {
+		.size = sizeof(a), .start = start, .end = end, .vec = (uintptr_t)vec, .vec_len = ARRAY_SIZE(vec),
+		.category_inverted = SCAN_FILE | SCAN_PFNZERO, .category_mask = SCAN_FILE | SCAN_PFNZERO,
+		.category_anyof_mask = SCAN_PRESENT | SCAN_SWAPPED, .return_mask = SCAN_GUARD,
+	};
+
+	while (a.start < end) {
+		int n = ioctl(fd, SCAN_IOCTL, &a);
+
+		if (n < 0 && errno == EINVAL && a.return_mask != 0) {
+			a.return_mask = 0;      /* a kernel that does not know guard regions */
+			continue;
+		}
+		if (n < 0)
+			return -errno;
+		for (int i = 0; i < n; i++) {
+			if (vec[i].categories & SCAN_GUARD)
+				return -EOPNOTSUPP;
+			if (page_runs_add(ret, vec[i].start, vec[i].end, true) < 0)
+				return -ENOMEM;
+		}
+		if (a.walk_end <= a.start)
+			return -EIO;
+		a.start = a.walk_end;
+	}
+	return 0;
+}
+
+static bool entry_wanted(uint64_t e, uint64_t zero_pfn)
+{
+	if (!(e & (ENTRY_PRESENT | ENTRY_SWAP)) || (e & ENTRY_FILE))
+		return false;
+	return !((e & ENTRY_PRESENT) && zero_pfn != 0 && (e & ENTRY_PFN) == zero_pfn);
+}
+
+static int scan_read(int fd, uint64_t zero_pfn, uint64_t start, uint64_t end, struct page_runs *ret)
+{
+	uint64_t entries[4096];
+
+	while (start < end) {
+		size_t want = (end - start) / PAGE_BYTES;
+		ssize_t n;
+
+		if (want > ARRAY_SIZE(entries))
+			want = ARRAY_SIZE(entries);
+		n = pread(fd, entries, want * sizeof(entries[0]), (off_t)(start / PAGE_BYTES * sizeof(entries[0])));
+		if (n < 0)
+			return -errno;
+		if (n < (ssize_t)sizeof(entries[0]))
+			return -ESRCH;          /* the address space is gone */
+		for (size_t i = 0; i < (size_t)n / sizeof(entries[0]); i++, start += PAGE_BYTES) {
+			if (entries[i] & ENTRY_GUARD)
+				return -EOPNOTSUPP;
+			if (entry_wanted(entries[i], zero_pfn) && page_runs_add(ret, start, start + PAGE_BYTES, true) < 0)
+				return -ENOMEM;
+		}
+	}
+	return 0;
+}
+
+int scan_pages(int pagemap_fd, bool use_scan, uint64_t zero_pfn, uint64_t start, uint64_t end, struct page_runs *ret)
+{
+	if (use_scan)
+		return scan_ioctl(pagemap_fd, start, end, ret);
+	return scan_read(pagemap_fd, zero_pfn, start, end, ret);
+}
