@@ -196,6 +196,10 @@ void area_to_entry(const struct proc_map *m, enum area_sort sort, VmaEntry *v)
 		v->flags |= MAP_GROWSDOWN;
 	if (m->vm_flags & (VMFLAG_LO | VMFLAG_LF))
 		v->flags |= MAP_LOCKED;
+	if (m->vm_flags & VMFLAG_LF) {
+		v->has_firn_lock_on_fault = true;
+		v->firn_lock_on_fault = true;
+	}
 	if (m->vm_flags & VMFLAG_NR)
 		v->flags |= MAP_NORESERVE;
 	v->flags |= hugetlb_flags(m);

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <sys/mman.h>
 #include <sys/uio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "memory/plan.h"
@@ -194,7 +195,8 @@ static void copy_run(struct copy *c)
 		pthread_join(second, NULL);
 }
 
-int copy_pages(struct operation *op, struct task *t, const struct page_runs *runs, int out_fd)
+int copy_pages(struct operation *op, struct task *t, const struct page_runs *runs, uint32_t pages_id,
+	       int out_fd)
 {
 	AUTOCLOSE int mem_fd = -1;
 	struct copy c = { .pid = t->pid, .file_fd = -1, .out_fd = out_fd, .runs = runs };
@@ -215,8 +217,7 @@ int copy_pages(struct operation *op, struct task *t, const struct page_runs *run
 	if (c.failed == ESRCH)
 		return error_raise(op->error, ESRCH, "pid %d (%s) ended while its memory was copied", t->pid, t->comm);
 	if (c.failed_at == UINT64_MAX)
-		return error_raise_call(op->error, c.failed, "pwrite", "%s: the pages of pid %d (%s)", op->images.path,
-					t->pid, t->comm);
+		return image_pages_raise(&op->images, pages_id, "pwrite", runs->bytes, c.failed, op->error);
 	(void)error_raise_call(op->error, c.failed, "process_vm_readv", "pid %d (%s), memory at %#" PRIx64, t->pid,
 			       t->comm, c.failed_at);
 	error_hint(op->error, "the page is there but cannot be read: it may be poisoned (hardware error) or its file was "
@@ -224,7 +225,8 @@ int copy_pages(struct operation *op, struct task *t, const struct page_runs *run
 	return -c.failed;
 }
 
-int copy_file_pages(struct operation *op, int fd, const struct page_runs *runs, int out_fd, const char *what)
+int copy_file_pages(struct operation *op, int fd, const struct page_runs *runs, uint32_t pages_id,
+		    int out_fd, const char *what)
 {
 	struct copy c = { .mem_fd = -1, .file_fd = fd, .out_fd = out_fd, .runs = runs };
 
@@ -237,6 +239,6 @@ int copy_file_pages(struct operation *op, int fd, const struct page_runs *runs, 
 	if (c.failed == ECANCELED)
 		return error_raise(op->error, ECANCELED, "cancelled while %s was copied", what);
 	if (c.failed_at == UINT64_MAX)
-		return error_raise_call(op->error, c.failed, "pwrite", "%s: the pages of %s", op->images.path, what);
+		return image_pages_raise(&op->images, pages_id, "pwrite", runs->bytes, c.failed, op->error);
 	return error_raise_call(op->error, c.failed, "pread", "%s, offset %#" PRIx64, what, c.failed_at);
 }

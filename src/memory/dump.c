@@ -151,7 +151,7 @@ static int dump_task(struct operation *op, struct task *t)
 	int r = image_pages_create(&op->images, pages_id, &fd, op->error);
 
 	if (r >= 0)
-		r = copy_pages(op, t, &t->mm_plan->runs, fd);
+		r = copy_pages(op, t, &t->mm_plan->runs, pages_id, fd);
 	if (r >= 0)
 		r = pristine_vdso(op, t, fd);
 	if (r >= 0)

@@ -121,9 +121,4 @@ void memory_release(struct operation *op)
 			close(s->fd);
 		s->fd = -1;
 	}
-	for (size_t i = 0; i < plan->n_reopened; i++)
-		close(plan->reopened[i].fd);
-	free(plan->reopened);
-	plan->reopened = NULL;
-	plan->n_reopened = 0;
 }

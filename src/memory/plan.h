@@ -82,8 +82,6 @@ struct memory_plan {
 	uint32_t next_shmid;
 	struct memory_host host;
 	bool shared_dumped;
-	struct { int from, fd; } *reopened;     /* restore: writable twins of descriptors, malloc'd */
-	size_t n_reopened;
 };
 
 /* Allocates op->memory at the first call; raised. */
@@ -129,9 +127,10 @@ int scan_pages(int pagemap_fd, bool use_scan, uint64_t zero_pfn, uint64_t start,
 /* copy.c ------------------------------------------------------------------------------------------------------- */
 
 /* Copies the runs of @t's memory, in order, to the pages file; raised. */
-int copy_pages(struct operation *op, struct task *t, const struct page_runs *runs, int out_fd);
+int copy_pages(struct operation *op, struct task *t, const struct page_runs *runs, uint32_t pages_id, int out_fd);
 /* Copies runs of a file (offsets) to the pages file at position 0 on; raised. */
-int copy_file_pages(struct operation *op, int fd, const struct page_runs *runs, int out_fd, const char *what);
+int copy_file_pages(struct operation *op, int fd, const struct page_runs *runs, uint32_t pages_id, int out_fd,
+		    const char *what);
 
 /* shared.c ----------------------------------------------------------------------------------------------------- */
 

@@ -181,7 +181,7 @@ int shared_dump(struct operation *op, struct shared_object *s)
 	(void)snprintf(what, sizeof(what), "shared memory %u", s->id);
 	r = image_pages_create(&op->images, pages_id, &out, op->error);
 	if (r >= 0)
-		r = copy_file_pages(op, s->fd, &s->runs, out, what);
+		r = copy_file_pages(op, s->fd, &s->runs, pages_id, out, what);
 	if (r >= 0)
 		r = image_pages_finish(&op->images, pages_id, TAKE_FD(out), s->runs.bytes, op->error);
 	if (r >= 0)

@@ -1,0 +1,573 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/uio.h>
+#include <syscall.h>
+#include <unistd.h>
+
+#include "memory/plan.h"
+#include "watch/recorder.h"
+
+/*
+ * restore: puppets map and fill their address spaces.
+ *
+ * What has to be done for a task is one long script: map each area and give its advice, map the vdso, read each run of
+ * pages from the pages file into place, set the final protections, lock. A cursor walks through the script and adds as
+ * many calls to the puppet's batch as have room; then all puppets run their batches at once, and the results are
+ * compared with what each call was made for. That goes on in rounds until no puppet has anything left.
+ *
+ * Files to be mapped come over the channel, at most FILES_MAX at a time; the script closes them when it needs others
+ * and at the end.
+ */
+
+#ifndef ARCH_MAP_VDSO_64
+#define ARCH_MAP_VDSO_64 0x2003
+#endif
+#ifndef MLOCK_ONFAULT
+#define MLOCK_ONFAULT 1
+#endif
+
+#define FILES_MAX 128           /* well below the smallest usual RLIMIT_NOFILE */
+#define EXPECT_MAX 512          /* calls of a round */
+#define IOVECS_MAX 256          /* pieces of one preadv() */
+#define ROUND_BYTES (256ull << 20)      /* filled in one round, so that the stall detector sees progress */
+
+enum phase { PHASE_MAP, PHASE_FILL, PHASE_PROTECT, PHASE_LOCK, PHASE_CLOSE, PHASE_DONE };
+
+/* What a call of the running batch must return. */
+struct expect {
+	const char *call;
+	size_t area;
+	int64_t result;
+	uint64_t bytes;         /* filled by it */
+};
+
+struct fill {
+	struct task *task;
+	struct puppet *puppet;
+	struct batch batch;
+	enum phase phase;
+	size_t area, run;               /* the cursor */
+	uint64_t run_done;              /* bytes of the run that were read */
+	struct file *sent[FILES_MAX];   /* what the puppet holds, and under which numbers */
+	struct shared_object *sent_shared[FILES_MAX];
+	bool sent_writable[FILES_MAX];
+	int numbers[FILES_MAX];
+	size_t n_sent;
+	int pages_number;               /* the pages file in the puppet, -1 = not sent */
+	struct expect expect[EXPECT_MAX];
+	size_t n_expect;
+	uint64_t round_bytes;
+};
+
+static void fill_call(struct fill *f, const char *name, size_t area, int64_t result, uint64_t bytes)
+{
+	f->expect[f->n_expect++] = (struct expect){ .call = name, .area = area, .result = result, .bytes = bytes };
+}
+
+static bool fill_room(const struct fill *f, size_t calls, size_t bytes)
+{
+	return f->n_expect + calls <= EXPECT_MAX && batch_has_room(&f->batch, calls, bytes);
+}
+
+/* files ------------------------------------------------------------------------------------------------------- */
+
+static bool area_wants_fd(const VmaEntry *v)
+{
+	return v->status & (AREA_FILE_PRIVATE | AREA_FILE_SHARED | AREA_ANON_SHARED);
+}
+
+static bool area_writes_file(const VmaEntry *v)
+{
+	return (v->status & AREA_FILE_SHARED) && v->has_fdflags && (v->fdflags & O_ACCMODE) == O_RDWR;
+}
+
+/* The number of the area's file in the puppet, or -1. */
+static int sent_number(const struct fill *f, size_t area)
+{
+	const struct area_link *l = &f->task->mm_plan->links[area];
+	bool writable = area_writes_file(f->task->mm->vmas[area]);
+
+	for (size_t i = 0; i < f->n_sent; i++)
+		if (f->sent[i] == l->file && f->sent_shared[i] == l->shared && f->sent_writable[i] == writable)
+			return f->numbers[i];
+	return -1;
+}
+
+static int area_fd(struct operation *op, struct fill *f, size_t area, int *ret)
+{
+	const VmaEntry *v = f->task->mm->vmas[area];
+	const struct area_link *l = &f->task->mm_plan->links[area];
+
+	if (l->shared) {
+		*ret = l->shared->fd;
+		return 0;
+	}
+	return files_mapping_fd(op, l->file, area_writes_file(v) ? O_RDWR : O_RDONLY, ret);
+}
+
+/* Sends the files of the next areas that the puppet does not have yet. */
+static int send_files(struct operation *op, struct channel *c, struct fill *f)
+{
+	int fds[FILES_MAX];
+	size_t first = f->n_sent;
+
+	for (size_t i = f->area; i < f->task->mm->n_vmas && i < f->area + EXPECT_MAX && f->n_sent < FILES_MAX; i++) {
+		const VmaEntry *v = f->task->mm->vmas[i];
+		int r;
+
+		if (!area_wants_fd(v) || sent_number(f, i) >= 0)
+			continue;
+		r = area_fd(op, f, i, &fds[f->n_sent - first]);
+		if (r < 0)
+			return r;
+		f->sent[f->n_sent] = f->task->mm_plan->links[i].file;
+		f->sent_shared[f->n_sent] = f->task->mm_plan->links[i].shared;
+		f->sent_writable[f->n_sent] = area_writes_file(v);
+		f->numbers[f->n_sent] = INT32_MAX;      /* found by sent_number() from now on */
+		f->n_sent++;
+	}
+	if (f->n_sent == first)
+		return 0;
+	return channel_send(op, c, f->puppet, fds, f->n_sent - first, &f->numbers[first]);
+}
+
+static int send_pages(struct operation *op, struct channel *c, struct fill *f)
+{
+	if (f->pages_number >= 0 || f->task->mm_plan->runs.n == 0)
+		return 0;
+	return channel_send(op, c, f->puppet, &f->task->mm_plan->pages_fd, 1, &f->pages_number);
+}
+
+/* The puppet's table holds nothing but what was sent and the channel, which is above all. */
+static void add_close(struct fill *f, const struct channel *c)
+{
+	batch_call(&f->batch, CALL_MAY_FAIL, SYS_close_range, 0, (uint64_t)c->number - 1, 0);
+	fill_call(f, "close_range", 0, 0, 0);
+	f->n_sent = 0;
+	f->pages_number = -1;
+}
+
+/* the script -------------------------------------------------------------------------------------------------- */
+
+static bool area_is_kernels(const VmaEntry *v)
+{
+	return v->status & (AREA_VSYSCALL | AREA_VDSO | AREA_VVAR);
+}
+
+/* Does a run of pages lie in the area? Runs and areas ascend, so the first run that ends behind its start tells. */
+static bool area_is_filled(const struct task *t, const VmaEntry *v)
+{
+	const struct page_runs *r = &t->mm_plan->runs;
+	size_t low = 0, high = r->n;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (r->runs[mid].end <= v->start)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low < r->n && r->runs[low].start < v->end;
+}
+
+static bool area_needs_protect(const struct task *t, const VmaEntry *v)
+{
+	return !area_is_kernels(v) && !(v->prot & PROT_WRITE) && area_is_filled(t, v);
+}
+
+/* vvar and vdso come by one call, at the address of the first. */
+static void add_vdso(struct fill *f)
+{
+	const struct mm_plan *p = f->task->mm_plan;
+	const VmaEntry *vvar = f->task->mm->vmas[p->vvar_area];
+
+	batch_call(&f->batch, CALL_MAY_FAIL, SYS_arch_prctl, ARCH_MAP_VDSO_64, vvar->start);
+	fill_call(f, "arch_prctl(ARCH_MAP_VDSO_64)", f->area, INT64_MAX, 0);
+}
+
+static void add_mapping(struct fill *f, const VmaEntry *v, int number)
+{
+	uint32_t keep = MAP_SHARED | MAP_PRIVATE | MAP_GROWSDOWN | MAP_NORESERVE | MAP_HUGETLB | 0x3fu << 26;
+	uint64_t prot = v->prot, flags = (v->flags & keep) | MAP_FIXED_NOREPLACE, len = v->end - v->start;
+
+	if (area_has_private_pages(v) && area_is_filled(f->task, v))
+		prot |= PROT_WRITE;
+	if (number < 0)
+		flags |= MAP_ANONYMOUS;
+	batch_call(&f->batch, CALL_MAY_FAIL, SYS_mmap, v->start, len, prot, flags, (uint64_t)(int64_t)number,
+		   number < 0 ? 0 : v->pgoff);
+	fill_call(f, "mmap", f->area, (int64_t)v->start, 0);
+	/* Advice before the content: huge pages are then used at once. */
+	for (int advice = 0; v->has_madv && advice < 64; advice++) {
+		if (!(v->madv >> advice & 1))
+			continue;
+		batch_call(&f->batch, CALL_MAY_FAIL, SYS_madvise, v->start, len, (uint64_t)advice);
+		fill_call(f, "madvise", f->area, 0, 0);
+	}
+}
+
+/* false when the batch is full. */
+static bool step_map(struct fill *f, const struct channel *c)
+{
+	const struct task *t = f->task;
+	const VmaEntry *v;
+
+	if (f->area == t->mm->n_vmas) {
+		f->phase = PHASE_FILL;
+		f->area = 0;
+		return true;
+	}
+	v = t->mm->vmas[f->area];
+	if (!fill_room(f, 66, 0))
+		return false;
+	if (v->status & AREA_VDSO) {
+		add_vdso(f);
+	} else if (!area_is_kernels(v)) {
+		int number = area_wants_fd(v) ? sent_number(f, f->area) : -1;
+
+		if (area_wants_fd(v) && number < 0) {
+			/* The next files have not been sent; make room for them when there is none. */
+			if (f->n_sent == FILES_MAX)
+				add_close(f, c);
+			return false;
+		}
+		add_mapping(f, v, number);
+	}
+	f->area++;
+	return true;
+}
+
+static size_t area_of(const struct task *t, uint64_t address)
+{
+	size_t low = 0, high = t->mm->n_vmas;
+
+	while (low + 1 < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (t->mm->vmas[mid]->start <= address)
+			low = mid;
+		else
+			high = mid;
+	}
+	return low;
+}
+
+/* One preadv() of runs that follow each other in the pages file. */
+static bool step_fill(struct fill *f)
+{
+	const struct page_runs *runs = &f->task->mm_plan->runs;
+	struct iovec iov[IOVECS_MAX];
+	uint64_t pos, bytes = 0, first, data;
+	size_t n = 0;
+
+	if (f->run == runs->n) {
+		f->phase = PHASE_PROTECT;
+		return true;
+	}
+	if (f->pages_number < 0 || f->round_bytes >= ROUND_BYTES || !fill_room(f, 1, sizeof(iov) + 16))
+		return false;
+	pos = runs->runs[f->run].file_pos + f->run_done;
+	first = runs->runs[f->run].start + f->run_done;
+	while (f->run < runs->n && n < IOVECS_MAX && f->round_bytes < ROUND_BYTES) {
+		const struct page_run *r = &runs->runs[f->run];
+		uint64_t start = r->start + f->run_done, len = r->end - start;
+
+		if (r->file_pos + f->run_done != pos + bytes)
+			break;                  /* the vdso's pages were left out */
+		if (len > ROUND_BYTES - f->round_bytes)
+			len = ROUND_BYTES - f->round_bytes;
+		iov[n++] = (struct iovec){ .iov_base = (void *)(uintptr_t)start, .iov_len = len };
+		bytes += len;
+		f->round_bytes += len;
+		f->run_done += len;
+		if (start + len == r->end) {
+			f->run++;
+			f->run_done = 0;
+		}
+	}
+	data = batch_data(&f->batch, iov, n * sizeof(iov[0]));
+	batch_call(&f->batch, CALL_MAY_FAIL, SYS_preadv, (uint64_t)f->pages_number, data, n, pos, 0);
+	fill_call(f, "preadv", area_of(f->task, first), (int64_t)bytes, bytes);
+	return true;
+}
+
+static bool step_protect(struct fill *f)
+{
+	const struct task *t = f->task;
+
+	while (f->area < t->mm->n_vmas) {
+		const VmaEntry *v = t->mm->vmas[f->area];
+
+		if (area_needs_protect(t, v)) {
+			if (!fill_room(f, 1, 0))
+				return false;
+			batch_call(&f->batch, CALL_MAY_FAIL, SYS_mprotect, v->start, v->end - v->start, v->prot);
+			fill_call(f, "mprotect", f->area, 0, 0);
+		}
+		f->area++;
+	}
+	f->phase = PHASE_LOCK;
+	f->area = 0;
+	return true;
+}
+
+/* mlock() of what is protected against reading fails with ENOMEM although it locks: nothing can be faulted in. */
+static bool step_lock(struct fill *f)
+{
+	const struct task *t = f->task;
+
+	while (f->area < t->mm->n_vmas) {
+		const VmaEntry *v = t->mm->vmas[f->area];
+
+		if (!area_is_kernels(v) && (v->flags & MAP_LOCKED)) {
+			bool on_fault = v->firn_lock_on_fault || !(v->prot & PROT_READ);
+
+			if (!fill_room(f, 1, 0))
+				return false;
+			batch_call(&f->batch, CALL_MAY_FAIL, SYS_mlock2, v->start, v->end - v->start,
+				   on_fault ? MLOCK_ONFAULT : 0);
+			fill_call(f, "mlock2", f->area, 0, 0);
+		}
+		f->area++;
+	}
+	f->phase = PHASE_CLOSE;
+	return true;
+}
+
+/* Adds what has room; *ret_work: is there anything to run? */
+static int fill_build(struct operation *op, struct channel *c, struct fill *f, bool *ret_work)
+{
+	bool more = true;
+	int r = 0;
+
+	if (f->phase == PHASE_MAP)
+		r = send_files(op, c, f);
+	else if (f->phase == PHASE_FILL)
+		r = send_pages(op, c, f);
+	if (r < 0)
+		return r;
+	batch_reset(&f->batch);
+	f->n_expect = 0;
+	f->round_bytes = 0;
+	while (more) {
+		switch (f->phase) {
+		case PHASE_MAP:
+			more = step_map(f, c);
+			break;
+		case PHASE_FILL:
+			more = step_fill(f);
+			break;
+		case PHASE_PROTECT:
+			more = step_protect(f);
+			break;
+		case PHASE_LOCK:
+			more = step_lock(f);
+			break;
+		case PHASE_CLOSE:
+			more = fill_room(f, 1, 0);
+			if (more) {
+				add_close(f, c);
+				f->phase = PHASE_DONE;
+			}
+			break;
+		case PHASE_DONE:
+			more = false;
+			break;
+		}
+	}
+	*ret_work = f->n_expect > 0;
+	return 0;
+}
+
+/* results ----------------------------------------------------------------------------------------------------- */
+
+static int raise_call(struct operation *op, const struct fill *f, const struct expect *e, int64_t result)
+{
+	const struct task *t = f->task;
+	const VmaEntry *v = t->mm->vmas[e->area];
+	const char *name = area_name(op, v, &t->mm_plan->links[e->area]);
+	int number = result < 0 ? (int)-result : EIO;
+
+	if (strcmp(e->call, "preadv") == 0 && result >= 0)
+		return error_raise(op->error, EBADMSG, "pid %d (%s), %s: its pages file gave %" PRId64 " of %" PRId64
+				   " bytes: it is truncated", t->pid, t->comm, name, result, e->result);
+	if (result >= 0)
+		return error_raise(op->error, EIO, "pid %d (%s), %s: %s returned %#" PRIx64 " in place of %#" PRIx64, t->pid,
+				   t->comm, name, e->call, (uint64_t)result, (uint64_t)e->result);
+	(void)error_raise_call(op->error, number, e->call, "pid %d (%s), %s", t->pid, t->comm, name);
+	if (strcmp(e->call, "mmap") == 0 && (v->flags & MAP_HUGETLB))
+		error_hint(op->error, "it needs huge pages: see /proc/sys/vm/nr_hugepages");
+	else if (strcmp(e->call, "mlock2") == 0)
+		error_hint(op->error, "locking memory needs CAP_IPC_LOCK or a higher limit (ulimit -l)");
+	else if (number == ENOMEM)
+		error_hint(op->error, "memory or the number of areas (vm.max_map_count) is used up, or overcommit is refused");
+	return -number;
+}
+
+/* Advice is a hint: a kernel built without KSM or huge pages refuses it with EINVAL, and the task works as well. */
+static bool result_matters(const struct expect *e, int64_t result)
+{
+	if (result == -EINVAL && strcmp(e->call, "madvise") == 0)
+		return false;
+	return true;
+}
+
+static int check_results(struct operation *op, const struct fill *f)
+{
+	for (size_t i = 0; i < f->n_expect; i++) {
+		const struct expect *e = &f->expect[i];
+		int64_t result = batch_result(&f->batch, i);
+		bool good = e->result == INT64_MAX ? result > 0 : result == e->result;
+
+		if (!good && result_matters(e, result))
+			return raise_call(op, f, e, result);
+		if (!good)
+			log_warn(f->task->pid, "%s: %s is not known to this kernel",
+				 area_name(op, f->task->mm->vmas[e->area], NULL), e->call);
+		if (e->bytes)
+			recorder_moved(e->bytes);
+	}
+	return 0;
+}
+
+/* The kernel takes the vdso's address as a wish; see whether it was granted. */
+static int check_vdso_place(struct operation *op, struct task *t)
+{
+	const struct mm_plan *p = t->mm_plan;
+	char magic[4] = "";
+	struct iovec local = { magic, sizeof(magic) }, remote;
+
+	if (p->vdso_area == SIZE_MAX)
+		return 0;
+	remote = (struct iovec){ (void *)(uintptr_t)t->mm->vmas[p->vdso_area]->start, sizeof(magic) };
+	if (process_vm_readv(t->threads[0].puppet.pid, &local, 1, &remote, 1, 0) == sizeof(magic) &&
+	    memcmp(magic, "\177ELF", 4) == 0)
+		return 0;
+	return error_raise(op->error, EFAULT, "pid %d (%s): the kernel did not map the vdso at %#" PRIx64, t->pid, t->comm,
+			   t->mm->vmas[p->vdso_area]->start);
+}
+
+/* Some puppets may still run when one has failed: they are waited for, so that they can be ended. */
+static int fill_round(struct operation *op, struct channel *c, struct fill *fills, size_t n, bool *ret_more)
+{
+	bool started[n + 1];
+	int r = 0;
+
+	memset(started, 0, sizeof(started));
+	*ret_more = false;
+	for (size_t i = 0; i < n && r >= 0; i++) {
+		bool work = false;
+
+		if (fills[i].phase == PHASE_DONE)
+			continue;
+		r = fill_build(op, c, &fills[i], &work);
+		if (r < 0 || !work)
+			continue;
+		recorder_step(fills[i].task->pid, fills[i].task->comm, "mmap, preadv", "its areas and pages");
+		r = puppet_start(&fills[i].batch, op->error);
+		started[i] = r >= 0;
+	}
+	for (size_t i = 0; i < n; i++) {
+		int done;
+
+		if (!started[i])
+			continue;
+		done = puppet_finish(&fills[i].batch, op->error);
+		if (done >= 0)
+			done = check_results(op, &fills[i]);
+		if (r >= 0 && done < 0)
+			r = done;
+		if (fills[i].phase != PHASE_DONE)
+			*ret_more = true;
+	}
+	if (r >= 0 && recorder_cancelled())
+		return error_raise(op->error, ECANCELED, "cancelled while memory was restored");
+	return r;
+}
+
+int memory_restore(struct operation *op, struct channel *c)
+{
+	AUTOFREE struct fill *fills = calloc(op->tree.n_tasks + 1, sizeof(*fills));
+	bool more = true;
+	size_t n = 0;
+	int r = 0;
+
+	if (!fills)
+		return error_raise(op->error, ENOMEM, "no memory left to restore the memory of %zu tasks", op->tree.n_tasks);
+	for (size_t i = 0; i < op->tree.n_tasks && r >= 0; i++) {
+		struct task *t = op->tree.tasks[i];
+
+		if (!t->mm_plan)
+			continue;
+		fills[n].task = t;
+		fills[n].puppet = &t->threads[0].puppet;
+		fills[n].pages_number = -1;
+		r = batch_begin(&fills[n].batch, fills[n].puppet, op->error);
+		n++;
+	}
+	while (r >= 0 && more)
+		r = fill_round(op, c, fills, n, &more);
+	for (size_t i = 0; i < n; i++) {
+		if (r >= 0)
+			r = check_vdso_place(op, fills[i].task);
+		batch_end(&fills[i].batch);
+	}
+	return r < 0 ? r : 0;
+}
+
+/* the mm fields ----------------------------------------------------------------------------------------------- */
+
+int memory_seal(struct operation *op, struct channel *c, struct task *t)
+{
+	const MmEntry *mm = t->mm;
+	struct prctl_mm_map map;
+	struct batch b;
+	uint64_t auxv;
+	int exe = -1, fd, r;
+	size_t call;
+
+	if (!t->mm_plan)
+		return 0;
+	if (t->exe) {
+		r = files_mapping_fd(op, t->exe, O_RDONLY, &fd);
+		if (r >= 0)
+			r = channel_send(op, c, &t->threads[0].puppet, &fd, 1, &exe);
+		if (r < 0)
+			return r;
+	}
+	r = batch_begin(&b, &t->threads[0].puppet, op->error);
+	if (r < 0)
+		return r;
+	auxv = batch_data(&b, mm->mm_saved_auxv, mm->n_mm_saved_auxv * sizeof(uint64_t));
+	map = (struct prctl_mm_map){
+		.start_code = mm->mm_start_code, .end_code = mm->mm_end_code, .start_data = mm->mm_start_data,
+		.end_data = mm->mm_end_data, .start_brk = mm->mm_start_brk, .brk = mm->mm_brk,
+		.start_stack = mm->mm_start_stack, .arg_start = mm->mm_arg_start, .arg_end = mm->mm_arg_end,
+		.env_start = mm->mm_env_start, .env_end = mm->mm_env_end, .auxv = (__u64 *)(uintptr_t)auxv,
+		.auxv_size = (__u32)(mm->n_mm_saved_auxv * sizeof(uint64_t)), .exe_fd = (__u32)exe,
+	};
+	recorder_step(t->pid, t->comm, "prctl(PR_SET_MM_MAP)", "its memory fields and exe link");
+	call = batch_call(&b, CALL_MAY_FAIL, SYS_prctl, PR_SET_MM, PR_SET_MM_MAP, batch_data(&b, &map, sizeof(map)),
+			  sizeof(map), 0);
+	if (exe >= 0)
+		batch_call(&b, 0, SYS_close, (uint64_t)exe);
+	r = puppet_run(&b, op->error);
+	if (r >= 0 && batch_result(&b, call) < 0) {
+		int number = (int)-batch_result(&b, call);
+
+		r = error_raise_call(op->error, number, "prctl(PR_SET_MM_MAP)", "pid %d (%s), exe %s, brk %#" PRIx64 "-%#" PRIx64,
+				     t->pid, t->comm, t->exe ? t->exe->describe : "none", mm->mm_start_brk, mm->mm_brk);
+		if (number == EPERM)
+			error_hint(op->error, "the link to the program needs CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN");
+		else if (number == EINVAL)
+			error_hint(op->error, "the values do not fit each other, or the kernel lacks CONFIG_CHECKPOINT_RESTORE");
+	}
+	batch_end(&b);
+	return r < 0 ? r : 0;
+}
