@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+#include "base/cleanup.h"
 #include "memory/memory.h"
 #include "mm.pb-c.h"
 #include "pagemap.pb-c.h"
@@ -8,7 +9,7 @@
 
 /* What the files of memory/ share among themselves. */
 
-#define PAGE_BYTES 4096ull              /* x86_64; the unit of pagemap entries */
+#define PAGE_BYTES UINT64_C(4096)            /* x86_64; the unit of pagemap entries */
 
 /* VmaEntry.status, as the image format counts its bits. */
 enum {

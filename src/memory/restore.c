@@ -62,6 +62,8 @@ struct fill {
 	struct expect expect[EXPECT_MAX];
 	size_t n_expect;
 	uint64_t round_bytes;
+	bool started;                   /* its batch runs */
+	unsigned idle;                  /* rounds in a row without a call */
 };
 
 static void fill_call(struct fill *f, const char *name, size_t area, int64_t result, uint64_t bytes)
@@ -224,7 +226,7 @@ static bool step_map(struct fill *f, const struct channel *c)
 		return true;
 	}
 	v = t->mm->vmas[f->area];
-	if (!fill_room(f, 66, 0))
+	if (!fill_room(f, 2 + (size_t)__builtin_popcountll(v->madv), 0))
 		return false;
 	if (v->status & AREA_VDSO) {
 		add_vdso(f);
@@ -382,6 +384,11 @@ static int fill_build(struct operation *op, struct channel *c, struct fill *f, b
 		}
 	}
 	*ret_work = f->n_expect > 0;
+	/* A round may only have sent files; two such rounds mean that a batch has no room for what must come next. */
+	f->idle = *ret_work || f->phase == PHASE_DONE ? 0 : f->idle + 1;
+	if (f->idle > 2)
+		return error_raise(op->error, E2BIG, "pid %d (%s): the puppet's area is too small to restore its memory",
+				   f->task->pid, f->task->comm);
 	return 0;
 }
 
@@ -456,10 +463,8 @@ static int check_vdso_place(struct operation *op, struct task *t)
 /* Some puppets may still run when one has failed: they are waited for, so that they can be ended. */
 static int fill_round(struct operation *op, struct channel *c, struct fill *fills, size_t n, bool *ret_more)
 {
-	bool started[n + 1];
 	int r = 0;
 
-	memset(started, 0, sizeof(started));
 	*ret_more = false;
 	for (size_t i = 0; i < n && r >= 0; i++) {
 		bool work = false;
@@ -471,20 +476,21 @@ static int fill_round(struct operation *op, struct channel *c, struct fill *fill
 			continue;
 		recorder_step(fills[i].task->pid, fills[i].task->comm, "mmap, preadv", "its areas and pages");
 		r = puppet_start(&fills[i].batch, op->error);
-		started[i] = r >= 0;
+		fills[i].started = r >= 0;
 	}
 	for (size_t i = 0; i < n; i++) {
 		int done;
 
-		if (!started[i])
+		if (fills[i].phase != PHASE_DONE)
+			*ret_more = true;
+		if (!fills[i].started)
 			continue;
+		fills[i].started = false;
 		done = puppet_finish(&fills[i].batch, op->error);
 		if (done >= 0)
 			done = check_results(op, &fills[i]);
 		if (r >= 0 && done < 0)
 			r = done;
-		if (fills[i].phase != PHASE_DONE)
-			*ret_more = true;
 	}
 	if (r >= 0 && recorder_cancelled())
 		return error_raise(op->error, ECANCELED, "cancelled while memory was restored");
