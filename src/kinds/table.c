@@ -52,7 +52,7 @@ void **files_kind_state(const struct operation *op, const struct kind *k)
 
 bool task_has_files(const struct task *t)
 {
-	return t->n_threads > 0 && t->state != TASK_ZOMBIE && t->state != TASK_DEAD;
+	return t->n_threads > 0 && t->state != TASK_ZOMBIE && t->state != TASK_GONE;
 }
 
 void file_step(const struct file *f, const char *verb)

@@ -29,7 +29,9 @@ struct puppet {
 	struct user_regs_struct regs;   /* as the task had them when it was stopped; what it gets back */
 	uint64_t sigmask;               /* likewise */
 	bool regs_known;
+	int park_signal;                /* ignored by the process, neither blocked nor pending; 0: there is none */
 	bool running;                   /* between puppet_start() and puppet_finish() */
+	bool stop_again;                /* a SIGSTOP came while firn worked in it: sent again at the end */
 };
 
 /* The stub and the scratch area of one address space. */
@@ -37,7 +39,6 @@ struct puppet_area {
 	uint64_t code;                  /* remote address of the stub */
 	uint64_t scratch;               /* remote address; calls first, then data */
 	size_t scratch_size;            /* bytes */
-	int park_signal;                /* SIGURG, SIGWINCH or SIGCHLD: the one the target neither catches nor blocks */
 };
 
 enum {
@@ -104,6 +105,13 @@ int puppet_run(struct batch *b, struct error *e);
 /* The two halves, so that many puppets can work at once. One batch at a time per area. */
 int puppet_start(struct batch *b, struct error *e);
 int puppet_finish(struct batch *b, struct error *e);
+
+/*
+ * One call from the SYSCALL instruction at the remote address @at; registers and mask are back afterwards. An engine
+ * that dies meanwhile leaves the task in the middle of it: only for code that heals the task (the gate) or for tasks that
+ * die with the engine (a restore's).
+ */
+int puppet_single_call(struct puppet *p, uint64_t at, long nr, const uint64_t args[6], int64_t *ret, struct error *e);
 
 /* Name of a system call for messages and traces; "syscall_N" when unknown. */
 const char *syscall_name(long nr);

@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/types.h>
 
 #include "core.pb-c.h"
@@ -18,7 +19,12 @@
  */
 
 /* CRIU's numbers in core.tc.task_state. */
-enum task_state { TASK_ALIVE = 1, TASK_DEAD = 2, TASK_STOPPED = 3, TASK_ZOMBIE = 6 };
+enum task_state {
+	TASK_ALIVE = 1,
+	TASK_ZOMBIE = 2,
+	TASK_STOPPED = 3,
+	TASK_GONE = 100,                /* dump: ended before it could be stopped; dropped */
+};
 
 struct thread {
 	struct task *task;
@@ -59,6 +65,9 @@ struct task {
 	size_t n_descriptors;
 	struct file *exe, *cwd, *root;  /* root is NULL when it is the same as the engine's */
 
+	bool made;                      /* restore: it exists */
+	pid_t session_now;              /* restore: the session it is in while the tree grows */
+
 	int proc_fd;                    /* dump: /proc/PID, or -1 */
 	int pidfd;                      /* or -1 */
 	struct proc_stat stat;          /* dump */
@@ -71,5 +80,14 @@ struct tree {
 	size_t n_tasks;
 	size_t n_threads;               /* of all tasks */
 };
+
+/* A task's name as the kernel keeps it: 15 bytes and a NUL. */
+static inline void comm_copy(char to[16], const char *from)
+{
+	size_t n = strnlen(from, 15);
+
+	memcpy(to, from, n);
+	memset(to + n, 0, 16 - n);
+}
 
 struct task *tree_find(const struct tree *t, pid_t pid);

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include "tree/operation.h"
+
+/* The images that describe the tree itself: pstree, core-*, ids-*, seccomp, cgroup, stats, timens, and at last the
+ * inventory, which makes the folder complete. Worker thread. */
+int images_write_tree(struct operation *op);
+int images_commit(struct operation *op);
+/* Sets the ids that say which task shares what (core.ids): before files and memory are written. */
+int images_assign_ids(struct operation *op);

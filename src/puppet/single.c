@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* One system call in a puppet, from an instruction that is there already. */
+#include <errno.h>
+#include <signal.h>
+#include <sys/wait.h>
+
+#include "puppet/puppet.h"
+#include "puppet/trace.h"
+#include "watch/recorder.h"
+
+/* Resumes with @request until the next system-call stop, or with @want_event until the event stop. */
+static int step(struct puppet *p, enum __ptrace_request request, bool want_event, struct error *e)
+{
+	int status, r;
+
+	for (;;) {
+		r = (int)trace(request, "PTRACE_SYSCALL", p->pid, p->tid, NULL, NULL, e);
+		if (r < 0)
+			return r;
+		r = trace_wait(p->pid, p->tid, &status, e);
+		if (r == -ESRCH)
+			return error_raise(e, ESRCH, "pid %d (%s), thread %d ended while firn worked in it", p->pid, p->comm,
+					   p->tid);
+		if (r < 0)
+			return r;
+		if (want_event ? status_is_event_stop(status) : WSTOPSIG(status) == (SIGTRAP | 0x80))
+			return 0;
+		/* Only SIGSTOP gets through the mask; it is asked for again when the task is let go. */
+		if (!status_is_event_stop(status) && WSTOPSIG(status) == SIGSTOP)
+			p->stop_again = true;
+	}
+}
+
+static int set_state(struct puppet *p, const struct user_regs_struct *regs, uint64_t mask, bool mask_first, struct error *e)
+{
+	for (int i = 0; i < 2; i++) {
+		long r;
+
+		if ((i == 0) == mask_first)
+			r = TRACE(PTRACE_SETSIGMASK, p->pid, p->tid, sizeof(mask), &mask, e);
+		else
+			r = TRACE(PTRACE_SETREGS, p->pid, p->tid, 0, regs, e);
+		if (r < 0)
+			return (int)r;
+	}
+	return 0;
+}
+
+int puppet_single_call(struct puppet *p, uint64_t at, long nr, const uint64_t args[6], int64_t *ret, struct error *e)
+{
+	struct user_regs_struct regs = p->regs;
+	int r;
+
+	regs.rip = at;
+	regs.orig_rax = (unsigned long long)-1;
+	regs.rax = (unsigned long long)nr;
+	regs.rdi = args[0];
+	regs.rsi = args[1];
+	regs.rdx = args[2];
+	regs.r10 = args[3];
+	regs.r8 = args[4];
+	regs.r9 = args[5];
+	regs.eflags &= ~0x100ull; /* TF */
+	/* Registers before mask here, mask before registers below: the gate's healing code puts both back. */
+	r = set_state(p, &regs, ~0ull, false, e);
+	if (r == 0)
+		r = step(p, PTRACE_SYSCALL, false, e);
+	if (r == 0)
+		r = step(p, PTRACE_SYSCALL, false, e);
+	if (r == 0)
+		r = (int)TRACE(PTRACE_GETREGS, p->pid, p->tid, 0, &regs, e);
+	/*
+	 * From a system-call stop a task returns straight to user space; only from a stop for a signal does the kernel
+	 * look whether the interrupted call in its registers has to be made again. So go to such a stop first.
+	 */
+	if (r == 0)
+		r = (int)TRACE(PTRACE_INTERRUPT, p->pid, p->tid, 0, 0, e);
+	if (r == 0)
+		r = step(p, PTRACE_CONT, true, e);
+	if (r == 0)
+		r = set_state(p, &p->regs, p->sigmask, true, e);
+	if (r < 0)
+		return r;
+	*ret = (int64_t)regs.rax;
+	log_trace(p->pid, "%s in the task = %lld", syscall_name(nr), (long long)*ret);
+	return 0;
+}

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "restore/finish.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "aspects/aspect.h"
+#include "puppet/area.h"
+#include "puppet/registers.h"
+#include "puppet/seize.h"
+#include "puppet/trace.h"
+#include "restore/sprout.h"
+#include "vma.pb-c.h"
+#include "watch/recorder.h"
+
+#define AREA_VDSO (1u << 3)              /* VmaEntry.status */
+
+/* The stub cannot unmap itself: the call is made from the SYSCALL instruction of the task's own vdso. */
+static int find_syscall(struct operation *op, struct task *t, uint64_t *ret)
+{
+	const MmEntry *mm = t->mm_owner->mm;
+	uint8_t code[16 * 1024];
+
+	for (size_t i = 0; i < mm->n_vmas; i++) {
+		const VmaEntry *m = mm->vmas[i];
+		size_t size = m->end - m->start;
+		struct iovec local = { code, size }, remote = { (void *)m->start, size };
+
+		if (!(m->status & AREA_VDSO) || size > sizeof(code))
+			continue;
+		if (process_vm_readv(t->pid, &local, 1, &remote, 1, 0) != (ssize_t)size)
+			return error_raise_call(op->error, errno, "process_vm_readv", "pid %d (%s), vdso", t->pid, t->comm);
+		for (size_t k = 0; k + 1 < size; k++) {
+			if (code[k] == 0x0f && code[k + 1] == 0x05) {
+				*ret = m->start + k;
+				return 0;
+			}
+		}
+	}
+	return error_raise(op->error, EOPNOTSUPP, "pid %d (%s): no vdso in its image, which firn needs at the end", t->pid,
+			   t->comm);
+}
+
+static int unmap_island(struct operation *op, struct task *t)
+{
+	struct puppet *p = &t->threads[0].puppet;
+	uint64_t at;
+	int64_t ret;
+	int r = find_syscall(op, t, &at);
+
+	if (r < 0)
+		return r;
+	recorder_step(t->pid, t->comm, "munmap", "the puppets' area");
+	r = puppet_single_call(p, at, __NR_munmap, (uint64_t[6]){ op->island, AREA_SIZE }, &ret, op->error);
+	if (r == 0 && ret < 0)
+		r = error_raise_call(op->error, (int)-ret, "munmap", "pid %d (%s): the puppets' area", t->pid, t->comm);
+	return r;
+}
+
+static int finish_task(struct operation *op, struct task *t, struct channel *c)
+{
+	int r = 0;
+
+	if (t->files_owner == t)
+		r = call_in(op, t, __NR_close, (uint64_t[6]){ (uint64_t)c->number }, NULL);
+	if (r == 0 && t->mm_owner == t)
+		r = unmap_island(op, t);
+	return r;
+}
+
+int finish_tree(struct operation *op, struct channel *c)
+{
+	/* Those who share an owner's memory have no island once the owner has unmapped it: last comes first. */
+	for (size_t i = op->tree.n_tasks; i-- > 0;) {
+		struct task *t = op->tree.tasks[i];
+		int r = t->state == TASK_ZOMBIE ? 0 : finish_task(op, t, c);
+
+		if (r < 0)
+			return r;
+	}
+	for (size_t i = 0; i < op->tree.n_tasks; i++) {
+		struct task *t = op->tree.tasks[i];
+
+		for (size_t k = 0; k < t->n_threads; k++) {
+			int r = aspects_poke(op, &t->threads[k]);
+
+			if (r == 0)
+				r = registers_poke(op, &t->threads[k]);
+			if (r < 0)
+				return r;
+		}
+	}
+	return 0;
+}
+
+int release_tree(struct operation *op)
+{
+	for (size_t i = 0; i < op->tree.n_tasks; i++) {
+		struct task *t = op->tree.tasks[i];
+
+		/* Queued while the task is still held: it stops before it runs. */
+		if (t->state == TASK_STOPPED || (op->options->leave_stopped && t->state != TASK_ZOMBIE))
+			(void)kill(t->pid, SIGSTOP);
+	}
+	for (size_t i = 0; i < op->tree.n_tasks; i++) {
+		struct task *t = op->tree.tasks[i];
+
+		for (size_t k = 0; k < t->n_threads; k++) {
+			int r = seize_release(&t->threads[k].puppet);
+
+			if (r < 0)
+				log_warn(t->pid, "thread %d could not be detached: %s", t->threads[k].tid, strerror(-r));
+		}
+	}
+	return 0;
+}

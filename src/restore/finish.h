@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include "kinds/placement.h"
+#include "tree/operation.h"
+
+/* The last things done to each puppet: the channel is closed, the island unmapped, the registers are set. Then all run.
+ * Tracer thread. */
+int finish_tree(struct operation *op, struct channel *c);
+int release_tree(struct operation *op);

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The seed: the first task of a restored tree. It is a fork of the engine that waits to be seized, and is then made to
+ * unmap all it has from the engine except the island, so that the tasks it makes are small.
+ */
+#include "restore/seed.h"
+
+#include <errno.h>
+#include <linux/sched.h>
+#include <signal.h>
+#include <stddef.h>
+#include <sys/prctl.h>
+#include <sys/rseq.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "kernel/system.h"
+#include "puppet/area.h"
+#include "puppet/seize.h"
+#include "puppet/trace.h"
+#include "restore/grow.h"
+#include "watch/recorder.h"
+
+#define TASK_SIZE_MAX 0x7ffffffff000ull  /* end of user space with 4-level page tables: also with 5, where mmap() stays
+					  * below it unless asked */
+
+int raise_pid_taken(struct operation *op, pid_t pid)
+{
+	struct proc_stat holder = { 0 };
+	int fd = procfs_open(pid);
+
+	if (fd >= 0) {
+		(void)read_proc_stat(fd, &holder);
+		close(fd);
+	}
+	(void)error_raise(op->error, EEXIST, "pid %d is taken by another task (%s)", pid,
+			  holder.comm[0] ? holder.comm : "it has just ended");
+	error_hint(op->error, "End that task, or restore where the number is free, such as in a new pid namespace.");
+	return -EEXIST;
+}
+
+/*
+ * The child's side. glibc's registration for restartable sequences must go before the memory it points to does: the
+ * kernel writes there at the next return to user space and would kill the task.
+ */
+static void __attribute__((noreturn)) wait_to_be_seized(void)
+{
+	if (__rseq_size > 0)
+		(void)syscall(__NR_rseq, (char *)__builtin_thread_pointer() + __rseq_offset, 32u, 1 /* UNREGISTER */,
+			      RSEQ_SIG);
+	for (;;)
+		(void)pause();
+}
+
+static int clone_seed(struct operation *op, struct task *root)
+{
+	pid_t tid = root->pid, pid;
+	struct system_clone_args args = {
+		.flags = CLONE_CLEAR_SIGHAND,
+		.exit_signal = SIGCHLD,
+		.set_tid = (uint64_t)&tid,
+		.set_tid_size = 1,
+	};
+	sigset_t all, old;
+
+	recorder_step(root->pid, root->comm, "clone3", "the root task");
+	sigfillset(&all);
+	(void)sigprocmask(SIG_SETMASK, &all, &old);
+	pid = sys_clone3(&args, sizeof(args));
+	if (pid == 0) {
+		/* Nobody is left to free this task when the engine dies before it was seized. */
+		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+		wait_to_be_seized();
+	}
+	(void)sigprocmask(SIG_SETMASK, &old, NULL);
+	if (pid == -EEXIST)
+		return raise_pid_taken(op, root->pid);
+	if (pid < 0) {
+		(void)error_raise_call(op->error, -pid, "clone3", "pid %d (%s): the root task", root->pid, root->comm);
+		if (pid == -EPERM)
+			error_hint(op->error, "Choosing a pid needs CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN.");
+		return pid;
+	}
+	atomic_store(&recorder->restored_root, pid);
+	return 0;
+}
+
+/* Leaves only the island and the channel. */
+static int strip_seed(struct operation *op, struct puppet *p, struct channel *c)
+{
+	uint64_t end = op->island + AREA_SIZE;
+	struct batch b;
+	int r = batch_begin(&b, p, op->error);
+
+	if (r < 0)
+		return r;
+	batch_call(&b, 0, __NR_prctl, PR_SET_PDEATHSIG, 0);
+	batch_call(&b, 0, __NR_munmap, 0, op->island);
+	batch_call(&b, 0, __NR_munmap, end, TASK_SIZE_MAX - end);
+	if (c->number > 0)
+		batch_call(&b, 0, __NR_close_range, 0, (uint64_t)c->number - 1, 0);
+	batch_call(&b, 0, __NR_close_range, (uint64_t)c->number + 1, ~0u, 0);
+	r = puppet_run(&b, op->error);
+	batch_end(&b);
+	return r;
+}
+
+int seed_root(struct operation *op, struct channel *c)
+{
+	struct task *root = op->tree.tasks[0];
+	struct puppet *p = &root->threads[0].puppet;
+	struct puppet_area *area = arena_alloc(&op->arena, sizeof(*area));
+	int r;
+
+	if (!area)
+		return error_raise(op->error, ENOMEM, "no memory for the puppets' area");
+	*area = (struct puppet_area){ .code = op->island, .scratch = op->island + 4096, .scratch_size = AREA_SCRATCH };
+	r = area_make_island(op->island, op->error);
+	if (r == 0)
+		r = clone_seed(op, root);
+	if (r == 0)
+		r = seize_begin(p, PTRACE_O_EXITKILL | PTRACE_O_TRACESYSGOOD, op->error);
+	if (r == SEIZE_GONE)
+		r = error_raise(op->error, ESRCH, "pid %d (%s): the root task ended at once", root->pid, root->comm);
+	if (r == 0)
+		r = seize_finish(p, op->error);
+	if (r == SEIZE_GONE)
+		r = error_raise(op->error, ESRCH, "pid %d (%s): the root task ended at once", root->pid, root->comm);
+	if (r < 0)
+		return r;
+	root->threads[0].seized = true;
+	p->area = area;
+	p->park_signal = SIGURG;
+	p->sigmask = ~0ull;
+	return strip_seed(op, p, c);
+}

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include "kinds/placement.h"
+#include "tree/operation.h"
+
+/* Makes the root task and empties it: only the island and the channel's descriptor stay. Tracer thread. */
+int seed_root(struct operation *op, struct channel *c);
+
+/* Names who holds @pid, for a clone3() that failed with EEXIST or for the check before. Returns -EEXIST, raised. */
+int raise_pid_taken(struct operation *op, pid_t pid);

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include "puppet/trace.h"
+#include "restore/grow.h"
+#include "watch/recorder.h"
+
+/* The name is all that a zombie still shows; a signal that dumps core must not do so here. */
+static int prepare(struct operation *op, struct task *t)
+{
+	struct rlimit none = { 0, 0 };
+	struct batch b;
+	int r = batch_begin(&b, &t->threads[0].puppet, op->error);
+
+	if (r < 0)
+		return r;
+	batch_call(&b, 0, __NR_prctl, PR_SET_NAME, batch_string(&b, t->comm));
+	batch_call(&b, 0, __NR_setrlimit, RLIMIT_CORE, batch_data(&b, &none, sizeof(none)));
+	if (!WIFSIGNALED(t->exit_code)) {
+		batch_call(&b, 0, __NR_exit_group, (uint64_t)WEXITSTATUS(t->exit_code));
+		r = puppet_start(&b, op->error);
+	} else {
+		r = puppet_run(&b, op->error);
+	}
+	batch_end(&b);
+	return r;
+}
+
+/* A puppet rests in the stop for its park signal: another signal given in its place is delivered as if it had come. */
+static int end_zombie(struct operation *op, struct task *t)
+{
+	uint64_t none = 0;
+	int status, r;
+
+	r = prepare(op, t);
+	if (r == 0 && WIFSIGNALED(t->exit_code) &&
+	    (TRACE(PTRACE_SETSIGMASK, t->pid, t->pid, sizeof(none), &none, op->error) < 0 ||
+	     TRACE(PTRACE_CONT, t->pid, t->pid, 0, (unsigned long)WTERMSIG(t->exit_code), op->error) < 0))
+		r = -op->error->number;
+	if (r < 0)
+		return r;
+	recorder_step(t->pid, t->comm, "waitpid", "the zombie to end");
+	r = trace_wait(t->pid, t->pid, &status, op->error);
+	recorder_target_remove(t->pid);
+	if (r == -ESRCH) {
+		t->n_threads = 0;
+		return 0;
+	}
+	return r < 0 ? r : error_raise(op->error, EIO, "pid %d (%s): it did not end as the image says", t->pid, t->comm);
+}
+
+/* SIGCHLD of the deaths above; what was pending at the dump is put back later. */
+static int take_child_signal(struct operation *op, struct task *t)
+{
+	uint64_t set = 1ull << (SIGCHLD - 1);
+	struct timespec now = { 0, 0 };
+	struct batch b;
+	int r = batch_begin(&b, &t->threads[0].puppet, op->error);
+
+	if (r < 0)
+		return r;
+	batch_call(&b, CALL_MAY_FAIL, __NR_rt_sigtimedwait, batch_data(&b, &set, sizeof(set)), 0,
+		   batch_data(&b, &now, sizeof(now)), sizeof(set));
+	r = puppet_run(&b, op->error);
+	batch_end(&b);
+	return r;
+}
+
+int grow_zombies(struct operation *op)
+{
+	for (size_t i = 0; i < op->tree.n_tasks; i++) {
+		struct task *t = op->tree.tasks[i];
+		int r;
+
+		if (t->state != TASK_ZOMBIE)
+			continue;
+		r = end_zombie(op, t);
+		if (r == 0 && t->parent)
+			r = take_child_signal(op, t->parent);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+void grow_kill(struct operation *op)
+{
+	int interrupted = 0;
+
+	recorder_step(0, NULL, "waitpid", "the killed tasks to end");
+	for (size_t i = 0; i < op->tree.n_tasks; i++) {
+		struct task *t = op->tree.tasks[i];
+
+		if (t->made || (i == 0 && atomic_load(&recorder->restored_root) == t->pid))
+			(void)kill(t->pid, SIGKILL);
+	}
+	/* Helpers and half-made tasks die with the tracer (PTRACE_O_EXITKILL). A killed task ends at once unless the
+	 * kernel holds it; the front interrupts this wait every 100 ms once the operation was cancelled. */
+	while (interrupted < 20) {
+		pid_t pid = waitpid(-1, NULL, __WALL);
+
+		if (pid > 0)
+			recorder_target_remove(pid);
+		else if (errno == EINTR)
+			interrupted++;
+		else
+			break;
+	}
+}
