@@ -40,7 +40,7 @@ int memory_check(struct operation *op, struct task *t)
 	struct memory_plan *plan;
 	int r;
 
-	if (t->state == TASK_ZOMBIE || t->state == TASK_DEAD || (t->mm_owner && t->mm_owner != t))
+	if (t->state == TASK_ZOMBIE || t->state == TASK_GONE || (t->mm_owner && t->mm_owner != t))
 		return 0;
 	r = memory_plan_get(op, &plan);
 	if (r >= 0 && !maps)
@@ -167,7 +167,7 @@ int memory_collect(struct operation *op, struct task *t)
 	struct memory_plan *plan;
 	int r;
 
-	if (t->state == TASK_ZOMBIE || t->state == TASK_DEAD || (t->mm_owner && t->mm_owner != t))
+	if (t->state == TASK_ZOMBIE || t->state == TASK_GONE || (t->mm_owner && t->mm_owner != t))
 		return 0;
 	r = memory_plan_get(op, &plan);
 	if (r >= 0)

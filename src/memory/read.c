@@ -208,7 +208,7 @@ int memory_read(struct operation *op)
 	for (size_t i = 0; i < op->tree.n_tasks && r >= 0; i++) {
 		struct task *t = op->tree.tasks[i];
 
-		if (t->state == TASK_ZOMBIE || t->state == TASK_DEAD || (t->mm_owner && t->mm_owner != t))
+		if (t->state == TASK_ZOMBIE || t->state == TASK_GONE || (t->mm_owner && t->mm_owner != t))
 			continue;
 		r = read_task(op, t);
 		if (r >= 0)
