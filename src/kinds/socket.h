@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include "kinds/kind.h"
+#include "sk-opts.pb-c.h"
+#include "sk-packet.pb-c.h"
+
+/* What unix and IP sockets share: options at SOL_SOCKET, and the packets that wait in a receive queue. */
+
+/* SO_DOMAIN of the local copy; -1 when @f is no socket or was not taken. */
+int socket_domain(const struct fd_facts *f);
+
+/* The open flags that a socket has: O_RDWR, O_NONBLOCK and O_ASYNC, without the descriptor's O_CLOEXEC. */
+uint32_t socket_flags(const struct fd_facts *f);
+
+/* dump. Refuses what the format cannot carry (an eBPF filter, kernel TLS and their like stay invisible). */
+int socket_opts_dump(struct operation *op, const struct fd_facts *f, SkOptsEntry **ret);
+/* restore: checks the hostile entry of file @f. */
+int socket_opts_decode(struct operation *op, const struct file *f, const SkOptsEntry *m);
+/* restore: sets what differs from the socket's present values. After queued data was sent: buffer sizes, credentials
+ * and filters must not disturb that. */
+int socket_opts_apply(struct operation *op, int fd, const SkOptsEntry *m, const char *describe);
+/* SO_REUSEADDR, SO_REUSEPORT and SO_BINDTODEVICE alone: what bind() asks for. */
+int socket_opts_before_bind(struct operation *op, int fd, const SkOptsEntry *m, const char *describe);
+/* Makes room to send @bytes at once, as far as the privileges allow. */
+void socket_make_room(int fd, size_t bytes);
+
+/* A packet in a receive queue; of a stream: a run of bytes. */
+struct packet {
+	uint32_t id_for;                /* the file that will receive it */
+	const uint8_t *data;
+	size_t len;
+	const uint8_t *source;          /* sun_path of the sender; NULL: it has no name */
+	size_t source_len;
+	bool has_creds;                 /* SCM_CREDENTIALS came with it */
+	pid_t pid;
+	uid_t uid;
+	gid_t gid;
+};
+
+struct packet_list {
+	struct packet *items;           /* in the arena */
+	size_t n, room;
+};
+
+/* Reads the receive queue of the unix socket @f without taking anything out and appends it to @ret. @bytes is the
+ * kernel's count of the queue (SIOCINQ). A queue with descriptors in it is refused with -EOPNOTSUPP, raised. */
+int packets_peek(struct operation *op, const struct file *f, int type, struct packet_list *ret);
+
+/* sk-queues.img. */
+int packets_write(struct operation *op, const struct packet_list *l);
+int packets_read(struct operation *op, struct packet_list *ret);
