@@ -11,7 +11,8 @@ const struct kind *const kinds[] = {
 	&kind_pipe,
 	&kind_fifo,
 	&kind_eventfd,
-	/* sockets, memfd, terminals: before regular */
+	&kind_unix_socket,
+	/* memfd, terminals: before regular */
 	&kind_regular,
 	&kind_refused,
 };

@@ -7,5 +7,6 @@
 extern const struct kind kind_pipe;
 extern const struct kind kind_fifo;
 extern const struct kind kind_eventfd;
+extern const struct kind kind_unix_socket;
 extern const struct kind kind_regular;    /* files, directories, character devices of no state, by path */
 extern const struct kind kind_refused;    /* what is not carried yet, by name; last */

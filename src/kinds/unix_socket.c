@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "kinds/unix_socket.h"
+
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/cleanup.h"
+#include "kernel/sock_diag.h"
+#include "kinds/common.h"
+#include "kinds/registry.h"
+#include "watch/recorder.h"
+
+/*
+ * Unix sockets. Who is connected to whom the kernel tells by SOCK_DIAG; names and options come from the local copy.
+ *
+ * What cannot be carried is refused by name: descriptors in a queue, connections that wait to be accepted, a peer in a
+ * process outside the tree (but for a datagram socket connected to a name, with --ext-unix-sk). Known limits: SO_PEERCRED
+ * of a restored connection names firn, and credentials of queued packets come back as they were only for senders that
+ * are part of the tree.
+ */
+
+struct unix_facts {
+	struct unix_diag *all;            /* ascending by inode */
+	size_t n;
+};
+
+static int compare_diag(const void *pa, const void *pb)
+{
+	const struct unix_diag *a = pa, *b = pb;
+
+	return a->ino < b->ino ? -1 : a->ino > b->ino;
+}
+
+static int unix_facts(struct operation *op, bool again, struct unix_facts **ret)
+{
+	void **slot = files_kind_state(op, &kind_unix_socket);
+	struct unix_facts *facts = *slot;
+	int r;
+
+	if (facts && !again) {
+		*ret = facts;
+		return 0;
+	}
+	facts = arena_alloc(&op->arena, sizeof(*facts));
+	if (!facts)
+		return raise_no_memory(op);
+	recorder_step(0, NULL, "recvmsg", "netlink: the unix sockets of this network namespace");
+	r = read_unix_diag(&op->arena, &facts->all, &facts->n);
+	if (r < 0) {
+		error_raise_call(op->error, -r, "sock_diag", "asking the kernel for its unix sockets");
+		error_hint(op->error, "The kernel needs CONFIG_UNIX_DIAG; as a module it is called unix_diag.");
+		return r;
+	}
+	if (facts->n > 1)
+		qsort(facts->all, facts->n, sizeof(*facts->all), compare_diag);
+	*slot = facts;
+	*ret = facts;
+	return 0;
+}
+
+static const struct unix_diag *facts_find(const struct unix_facts *facts, uint32_t ino)
+{
+	struct unix_diag key = { .ino = ino };
+
+	return ino && facts->n ? bsearch(&key, facts->all, facts->n, sizeof(key), compare_diag) : NULL;
+}
+
+/* The listener in whose backlog the connection of @ino waits. */
+static const struct unix_diag *facts_find_listener(const struct unix_facts *facts, uint32_t ino)
+{
+	for (size_t i = 0; i < facts->n; i++) {
+		for (size_t k = 0; k < facts->all[i].n_icons; k++) {
+			if (facts->all[i].icons[k] == ino)
+				return &facts->all[i];
+		}
+	}
+	return NULL;
+}
+
+static const struct file *tree_socket(const struct operation *op, uint32_t ino)
+{
+	for (size_t i = 0; i < op->files->n_files; i++) {
+		const struct file *f = op->files->files[i];
+
+		if (f->kind == &kind_unix_socket && f->facts.fd >= 0 && (uint32_t)f->facts.st.st_ino == ino)
+			return f;
+	}
+	return NULL;
+}
+
+static bool unix_recognise(const struct fd_facts *f)
+{
+	return socket_domain(f) == AF_UNIX;
+}
+
+static int check_pending(struct operation *op, const struct file *f, const struct unix_facts *facts,
+			 const struct unix_diag *d)
+{
+	const struct unix_diag *listener;
+
+	if (d->state == TCP_LISTEN && d->rqueue > 0) {
+		error_raise(op->error, EOPNOTSUPP, "%s: %u connection(s) wait to be accepted on %s, which is not carried yet",
+			    facts_describe(op, &f->facts), d->rqueue, unix_name_text(op, d->name, d->name_len));
+		error_hint(op->error, "Let the program accept them, then dump again.");
+		return -EOPNOTSUPP;
+	}
+	if (d->state != TCP_ESTABLISHED || d->type == SOCK_DGRAM || d->peer)
+		return 0;
+	listener = facts_find_listener(facts, d->ino);
+	if (!listener)
+		return 0;
+	error_raise(op->error, EOPNOTSUPP, "%s: its connection waits to be accepted on %s, which is not carried yet",
+		    facts_describe(op, &f->facts), unix_name_text(op, listener->name, listener->name_len));
+	error_hint(op->error, "Let the listener accept it, then dump again.");
+	return -EOPNOTSUPP;
+}
+
+/* The peer of a datagram socket that is not connected back is reached by name alone. */
+static int check_datagram_peer(struct operation *op, const struct file *f, const struct unix_diag *d,
+			       const struct unix_diag *peer)
+{
+	if (peer->peer == d->ino || peer->name_len > 0)
+		return 0;
+	error_raise(op->error, EOPNOTSUPP, "%s: it is connected to an unnamed socket that is not connected back",
+		    facts_describe(op, &f->facts));
+	error_hint(op->error, "Such a connection cannot be made again: close one of the two before the dump.");
+	return -EOPNOTSUPP;
+}
+
+static int check_peer(struct operation *op, const struct file *f, const struct unix_facts *facts,
+		      const struct unix_diag *d)
+{
+	const struct unix_diag *peer = facts_find(facts, d->peer);
+
+	if (!d->peer)
+		return 0;
+	if (tree_socket(op, d->peer))
+		return peer && d->type == SOCK_DGRAM ? check_datagram_peer(op, f, d, peer) : 0;
+	if (!peer)
+		return error_raise(op->error, ESTALE, "%s: its peer, socket %u, is not among the kernel's unix sockets",
+				   facts_describe(op, &f->facts), d->peer);
+	if (d->type == SOCK_DGRAM && peer->name_len > 0 && peer->peer != d->ino) {
+		if (op->options->ext_unix_sk)
+			return 0;
+		error_raise(op->error, EOPNOTSUPP, "%s: it is connected to %s (socket %u) of a process outside the tree",
+			    facts_describe(op, &f->facts), unix_name_text(op, peer->name, peer->name_len), d->peer);
+		error_hint(op->error, "With --ext-unix-sk the restore connects to that name again.");
+		return -EOPNOTSUPP;
+	}
+	error_raise(op->error, EOPNOTSUPP, "%s: its peer is socket %u (%s) of a process outside the tree",
+		    facts_describe(op, &f->facts), d->peer, unix_name_text(op, peer->name, peer->name_len));
+	error_hint(op->error, "Dump both ends in one tree, or close the connection first. "
+		   "--ext-unix-sk is for datagram sockets connected to a name.");
+	return -EOPNOTSUPP;
+}
+
+/* Before anything is frozen a socket may come and go; what is not there is looked for again in the dump itself. */
+static int unix_check_all(struct operation *op)
+{
+	struct unix_facts *facts;
+	int r;
+
+	r = unix_facts(op, true, &facts);
+	for (size_t i = 0; r == 0 && i < op->files->n_files; i++) {
+		const struct file *f = op->files->files[i];
+		const struct unix_diag *d;
+
+		if (f->kind != &kind_unix_socket || f->facts.fd < 0)
+			continue;
+		d = facts_find(facts, (uint32_t)f->facts.st.st_ino);
+		if (!d)
+			continue;
+		r = check_pending(op, f, facts, d);
+		if (r == 0)
+			r = check_peer(op, f, facts, d);
+	}
+	return r;
+}
+
+/* What the next call will report: POLLERR of a stream or seqpacket whose peer was closed with unread data. */
+static int dump_error(struct operation *op, const struct file *f, const struct unix_diag *d, UnixSkEntry *m)
+{
+	struct pollfd p = { .fd = f->facts.fd };
+
+	if (poll(&p, 1, 0) < 0 || !(p.revents & POLLERR))
+		return 0;
+	if (d->type == SOCK_DGRAM || m->peer || !m->firn_peer_closed) {
+		error_raise(op->error, EOPNOTSUPP, "%s: an error waits to be reported by it, which is not carried",
+			    facts_describe(op, &f->facts));
+		error_hint(op->error, "Let the program use the socket once, then dump again.");
+		return -EOPNOTSUPP;
+	}
+	m->has_firn_reset = m->firn_reset = true;
+	return 0;
+}
+
+static int dump_entry(struct operation *op, struct file *f, const struct unix_diag *d, UnixSkEntry *m)
+{
+	int r;
+
+	m->id = f->id;
+	m->ino = d->ino;
+	m->type = d->type;
+	m->state = d->state;
+	m->flags = socket_flags(&f->facts);
+	m->backlog = d->wqueue;
+	m->peer = d->peer;
+	if (d->shutdown & 3) {
+		m->has_shutdown = true;
+		m->shutdown = (SkShutdown)(d->shutdown & 3);
+	}
+	/* The kernel names the peer as long as it holds on to it, with the inode 0 once that was closed. */
+	if (d->state == TCP_ESTABLISHED && !d->peer && (d->has_peer || d->type != SOCK_DGRAM))
+		m->has_firn_peer_closed = m->firn_peer_closed = true;
+	r = dump_error(op, f, d, m);
+	if (r == 0)
+		r = unix_name_dump(op, f, d->name, d->name_len, m);
+	if (r == 0)
+		r = socket_opts_dump(op, &f->facts, &m->opts);
+	if (r == 0 && fown_fill(&f->facts, &m->fown, &op->arena) < 0)
+		r = raise_no_memory(op);
+	return r;
+}
+
+static int unix_dump(struct operation *op, struct file *f)
+{
+	UnixSkEntry *m = arena_alloc(&op->arena, sizeof(*m));
+	struct unix_facts *facts;
+	const struct unix_diag *d;
+	int r;
+
+	if (!m)
+		return raise_no_memory(op);
+	unix_sk_entry__init(m);
+	/* Asked again once the tree is frozen: at the first socket of the dump. */
+	r = unix_facts(op, false, &facts);
+	if (r < 0)
+		return r;
+	d = facts_find(facts, (uint32_t)f->facts.st.st_ino);
+	if (!d) {
+		error_raise(op->error, EOPNOTSUPP, "%s: the kernel does not list it among the unix sockets here",
+			    facts_describe(op, &f->facts));
+		error_hint(op->error, "It belongs to another network namespace, which is not carried yet.");
+		return -EOPNOTSUPP;
+	}
+	f->entry->usk = m;
+	return dump_entry(op, f, d, m);
+}
+
+static int check_source(struct operation *op, const struct file *f, const struct packet *p)
+{
+	if (!p->source || p->source_len == 0 || p->source[0] == '\0')
+		return 0;
+	for (size_t i = 0; i < op->files->n_files; i++) {
+		const UnixSkEntry *m = op->files->files[i]->kind == &kind_unix_socket ? op->files->files[i]->entry->usk : NULL;
+
+		if (m && m->type == SOCK_DGRAM && m->name.len == p->source_len &&
+		    memcmp(m->name.data, p->source, p->source_len) == 0)
+			return 0;
+	}
+	error_raise(op->error, EOPNOTSUPP, "%s: a datagram from %s, a socket outside the tree, waits in its queue",
+		    facts_describe(op, &f->facts), unix_name_text(op, p->source, p->source_len));
+	error_hint(op->error, "Its sender's address could not be given back. Let the program receive it, then dump again.");
+	return -EOPNOTSUPP;
+}
+
+static int dump_queues(struct operation *op)
+{
+	struct packet_list l = { 0 };
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < op->files->n_files; i++) {
+		const struct file *f = op->files->files[i];
+		size_t first = l.n;
+
+		if (f->kind != &kind_unix_socket || f->facts.fd < 0 || f->entry->usk->state == TCP_LISTEN)
+			continue;
+		recorder_step(f->facts.task->pid, f->facts.task->comm, "recvmsg(MSG_PEEK)", "%s", f->describe);
+		r = packets_peek(op, f, (int)f->entry->usk->type, &l);
+		for (size_t k = first; r == 0 && k < l.n; k++)
+			r = check_source(op, f, &l.items[k]);
+	}
+	return r == 0 ? packets_write(op, &l) : r;
+}
+
+/* The entry that stands for a socket outside the tree: only its name counts. */
+static int add_external(struct operation *op, const struct unix_diag *d)
+{
+	struct file *f;
+	UnixSkEntry *m;
+
+	for (size_t i = 0; i < op->files->n_files; i++) {
+		f = op->files->files[i];
+		if (f->kind == &kind_unix_socket && f->entry->usk && f->entry->usk->ino == d->ino)
+			return 0;
+	}
+	f = files_add(op, &kind_unix_socket, NULL);
+	m = arena_alloc(&op->arena, sizeof(*m));
+	if (!f || !m)
+		return raise_no_memory(op);
+	unix_sk_entry__init(m);
+	m->fown = arena_alloc(&op->arena, sizeof(*m->fown));
+	m->opts = arena_alloc(&op->arena, sizeof(*m->opts));
+	if (!m->fown || !m->opts)
+		return raise_no_memory(op);
+	fown_entry__init(m->fown);
+	sk_opts_entry__init(m->opts);
+	m->id = f->id;
+	m->ino = d->ino;
+	m->type = d->type;
+	m->state = TCP_LISTEN;
+	m->uflags = UNIX_EXTERNAL;
+	m->name.data = (uint8_t *)d->name;
+	m->name.len = d->name_len;
+	f->describe = unix_name_text(op, d->name, d->name_len);
+	f->entry->usk = m;
+	return 0;
+}
+
+static int unix_dump_all(struct operation *op)
+{
+	struct unix_facts *facts;
+	size_t n = op->files->n_files;
+	int r;
+
+	r = unix_facts(op, false, &facts);
+	for (size_t i = 0; r == 0 && i < n; i++) {
+		const struct file *f = op->files->files[i];
+		const struct unix_diag *d, *peer;
+
+		if (f->kind != &kind_unix_socket || f->facts.fd < 0)
+			continue;
+		d = facts_find(facts, (uint32_t)f->facts.st.st_ino);
+		r = check_pending(op, f, facts, d);
+		if (r == 0)
+			r = check_peer(op, f, facts, d);
+		peer = facts_find(facts, d->peer);
+		if (r == 0 && d->peer && peer && !tree_socket(op, d->peer))
+			r = add_external(op, peer);
+	}
+	return r == 0 ? dump_queues(op) : r;
+}
+
+static const char *type_name(uint32_t type)
+{
+	return type == SOCK_STREAM ? "stream" : type == SOCK_DGRAM ? "datagram" : "seqpacket";
+}
+
+static void unix_describe(const FileEntry *entry, char *buf, size_t size)
+{
+	const UnixSkEntry *m = entry->usk;
+	int n = m ? (int)m->name.len : 0;
+
+	if (!m)
+		return;
+	if (n > 0 && m->name.data[0] == '\0')
+		(void)snprintf(buf, size, "unix %s socket @%.*s", type_name(m->type), n - 1, (const char *)m->name.data + 1);
+	else if (n > 0)
+		(void)snprintf(buf, size, "unix %s socket %.*s%s", type_name(m->type), n, (const char *)m->name.data,
+			       m->state == TCP_LISTEN ? ", listening" : "");
+	else if (m->peer)
+		(void)snprintf(buf, size, "unix %s socket %u ↔ %u", type_name(m->type), m->ino, m->peer);
+	else
+		(void)snprintf(buf, size, "unix %s socket %u", type_name(m->type), m->ino);
+}
+
+const struct kind kind_unix_socket = {
+	.name = "unix socket",
+	.type = FD_TYPES__UNIXSK,
+	.recognise = unix_recognise,
+	.check_all = unix_check_all,
+	.dump = unix_dump,
+	.dump_all = unix_dump_all,
+	.load_all = unix_load_all,
+	.decode = unix_decode,
+	.create = unix_create,
+	.finish = unix_finish,
+	.release = unix_release,
+	.describe = unix_describe,
+};

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include <sys/socket.h>
+
+#include "kinds/socket.h"
+#include "sk-unix.pb-c.h"
+
+/* Between unix_socket.c (dump), unix_restore.c and unix_name.c. */
+
+#define UNIX_EXTERNAL 1u    /* UnixSkEntry.uflags: the socket of a process outside the tree, here only for its name */
+
+/* dump: fills name, name_dir, deleted and file_perms from the local copy and the kernel's name. */
+int unix_name_dump(struct operation *op, const struct file *f, const uint8_t *name, size_t len, UnixSkEntry *m);
+/* A name for messages, in the arena: "/run/x", "@abstract" (as ss(8) has it), "unnamed". */
+const char *unix_name_text(struct operation *op, const uint8_t *name, size_t len);
+static inline bool unix_name_is_path(const ProtobufCBinaryData *name)
+{
+	return name->len > 0 && name->data[0] != '\0';
+}
+
+/* restore: binds @fd to the entry's name. A stale socket file of that name is removed first; one that a living socket
+ * answers behind is an error. *ret_made: a file was made, which unix_name_remove() takes away. */
+int unix_name_bind(struct operation *op, int fd, const UnixSkEntry *m, const char *describe, bool *ret_made);
+/* connect() or, with @data, sendto() to the entry's name. 0 or -errno, nothing raised. */
+int unix_name_connect(struct operation *op, int fd, const UnixSkEntry *m);
+int unix_name_send(struct operation *op, int fd, const UnixSkEntry *m, const struct msghdr *message);
+/* Best effort. */
+void unix_name_remove(struct operation *op, const UnixSkEntry *m);
+
+/* The verbs of a restore. */
+int unix_load_all(struct operation *op);
+int unix_decode(struct operation *op, struct file *f);
+int unix_create(struct operation *op, struct file *f);
+int unix_finish(struct operation *op, struct file *f);
+void unix_release(struct operation *op, struct file *f);
