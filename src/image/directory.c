@@ -28,12 +28,12 @@ int image_raise_file(const struct image_dir *d, const char *name, const char *ca
 	else
 		error_raise(e, number, "%s/%s: %s: %s", d->path, name, call, strerror(number));
 	if (number == ENOSPC || number == EDQUOT)
-		error_hint(e, "the file system of the images folder is full after %llu bytes of images: make room there, "
-			   "or choose another folder with --images-dir", (unsigned long long)image_dir_bytes(d));
+		error_hint(e, "The file system of the images folder is full after %llu bytes of images. Make room there, "
+			   "or choose another folder with --images-dir.", (unsigned long long)image_dir_bytes(d));
 	else if (number == EFBIG)
-		error_hint(e, "raise the limit on file sizes (ulimit -f), or choose a file system that takes larger files");
+		error_hint(e, "Raise the limit on file sizes (ulimit -f), or choose a file system that takes larger files.");
 	else if (number == EEXIST)
-		error_hint(e, "something else writes into this folder, or the name is a directory: choose an empty folder");
+		error_hint(e, "Something else writes into this folder, or the name is a directory. Choose an empty folder.");
 	return -number;
 }
 
@@ -41,13 +41,13 @@ static int raise_folder(const char *path, const char *call, int number, struct e
 {
 	error_raise_call(e, number, call, "images folder %s", path);
 	if (number == ENOENT)
-		error_hint(e, "create the folder first (mkdir -p), or correct --images-dir");
+		error_hint(e, "The folder must exist: correct --images-dir or, for a dump, create it (mkdir -p).");
 	else if (number == ENOTDIR)
-		error_hint(e, "--images-dir must name a directory");
+		error_hint(e, "--images-dir must name a directory.");
 	else if (number == EROFS)
-		error_hint(e, "the file system is mounted read-only: choose another folder with --images-dir");
+		error_hint(e, "The file system is mounted read-only. Choose another folder with --images-dir.");
 	else if (number == EACCES || number == EPERM)
-		error_hint(e, "choose a folder that this user may use, or run as root");
+		error_hint(e, "Choose a folder that this user may use, or run as root.");
 	return -number;
 }
 
@@ -112,7 +112,7 @@ static int remove_old(struct image_dir *d, const char *name, struct error *e)
 	if (unlinkat(d->fd, name, 0) == 0 || errno == ENOENT)
 		return 0;
 	image_raise_file(d, name, "unlink", 0, errno, e);
-	error_hint(e, "the file of an older checkpoint cannot be removed: choose an empty folder");
+	error_hint(e, "A file of an older checkpoint cannot be removed. Choose an empty folder.");
 	return -e->number;
 }
 
@@ -155,7 +155,7 @@ int image_dir_create(struct image_dir *d, const char *path, struct error *e)
 	/* Some network file systems lock no directories: then nothing is known, which is no error. */
 	if (flock(d->fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK) {
 		r = error_raise(e, EBUSY, "images folder %s: another dump writes into it at this moment", path);
-		error_hint(e, "wait for the other dump, or choose another folder with --images-dir");
+		error_hint(e, "Wait for the other dump, or choose another folder with --images-dir.");
 		goto fail;
 	}
 	r = remove_older_checkpoint(d, e);
@@ -170,7 +170,7 @@ fail:
 static int raise_damaged(const struct image_dir *d, const char *name, struct error *e, const char *what)
 {
 	error_raise(e, EBADMSG, "%s/%s: %s", d->path, name, what);
-	error_hint(e, "the checkpoint is damaged: copy it again from where it was made, or dump again");
+	error_hint(e, "The checkpoint is damaged: copy it again from where it was made, or dump again.");
 	return -EBADMSG;
 }
 
@@ -249,7 +249,7 @@ static int verify_file(const struct image_dir *d, const struct image_file *f, st
 	if (size != f->size) {
 		error_raise(e, EBADMSG, "%s/%s: %llu bytes where " MANIFEST_NAME " has %llu", d->path, f->name,
 			    (unsigned long long)size, (unsigned long long)f->size);
-		error_hint(e, "the checkpoint is damaged: copy it again from where it was made, or dump again");
+		error_hint(e, "The checkpoint is damaged: copy it again from where it was made, or dump again.");
 		return -EBADMSG;
 	}
 	return f->summed ? verify_sum(d, f, fd, e) : 0;
@@ -278,7 +278,7 @@ static int read_manifest(struct image_dir *d, int fd, uint64_t size, struct erro
 	r = manifest_parse(d->manifest, text, len, &why);
 	if (r < 0) {
 		error_raise(e, -r, "%s/" MANIFEST_NAME ": %s", d->path, why);
-		error_hint(e, "the checkpoint is damaged: copy it again from where it was made, or dump again");
+		error_hint(e, "The checkpoint is damaged: copy it again from where it was made, or dump again.");
 		return r;
 	}
 	return 0;
@@ -314,7 +314,7 @@ int image_dir_open(struct image_dir *d, const char *path, struct error *e)
 		r = image_open_file(d, INVENTORY_NAME, true, &fd, &size, e);
 		if (r == -ENOENT) {
 			r = error_raise(e, EBADMSG, "images folder %s: no " INVENTORY_NAME ": not a complete checkpoint", path);
-			error_hint(e, "the dump did not finish, or --images-dir names another folder");
+			error_hint(e, "The dump did not finish, or --images-dir names another folder.");
 		}
 	}
 	if (r == 0)

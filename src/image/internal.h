@@ -70,3 +70,5 @@ int image_open_file(const struct image_dir *d, const char *name, bool optional, 
 		    struct error *e);
 /* The manifest's entry of @name, NULL for a foreign folder; raises when the folder has a manifest without it. */
 int image_expect(const struct image_dir *d, const char *name, const struct image_file **ret, struct error *e);
+/* Passes over the magic numbers at the start of r->buf. Raised. */
+int image_check_magic(struct image_reader *r, enum image_type t, struct error *e);

@@ -19,7 +19,7 @@ static int raise_damaged(const struct image_reader *r, struct error *e, const ch
 	(void)vsnprintf(what, sizeof(what), fmt, ap);
 	va_end(ap);
 	error_raise(e, EBADMSG, "%s: %s", r->name, what);
-	error_hint(e, "the checkpoint is damaged: copy it again from where it was made, or dump again");
+	error_hint(e, "The checkpoint is damaged: copy it again from where it was made, or dump again.");
 	return -EBADMSG;
 }
 
@@ -31,8 +31,8 @@ static uint32_t get_u32(const uint8_t *p)
 	return le32toh(v);
 }
 
-/* Passes over the magic numbers. Images of version 1.0 have only the second one. */
-static int check_magic(struct image_reader *r, enum image_type t, struct error *e)
+/* Images of version 1.0 have only the second one. */
+int image_check_magic(struct image_reader *r, enum image_type t, struct error *e)
 {
 	const struct image_kind *k = image_kind_of(t);
 	uint32_t magic;
@@ -106,7 +106,7 @@ int image_reader_open(struct image_reader *r, struct image_dir *d, enum image_ty
 	/* The folder was verified when it was opened; what counts is what is read now. */
 	if (expected && (size != expected->size || (expected->summed && crc32c(0, r->buf, r->len) != expected->crc)))
 		return raise_damaged(r, e, "the content changed since the checkpoint was opened");
-	return check_magic(r, t, e);
+	return image_check_magic(r, t, e);
 }
 
 int image_read(struct image_reader *r, const ProtobufCMessageDescriptor *desc, ProtobufCMessage **ret, struct error *e)

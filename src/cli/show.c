@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "cli/show.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/exit_codes.h"
+#include "cli/commands.h"
+
+static void usage(FILE *out)
+{
+	fputs("Usage: firn show [--json] DIR\n"
+	      "Prints the checkpoint in the images folder DIR: its tasks with their commands, memory, threads and\n"
+	      "descriptors. Reads CRIU's images too.\n"
+	      "\n"
+	      "  -D, --images-dir DIR   the same as DIR\n"
+	      "      --json             for programs\n"
+	      "  -h, --help             this text\n",
+	      out);
+}
+
+struct show_options {
+	const char *path;
+	bool json, help;
+};
+
+static int parse(int argc, char **argv, struct show_options *o)
+{
+	static const struct option options[] = {
+		{ "images-dir", required_argument, NULL, 'D' },
+		{ "json", no_argument, NULL, 'j' },
+		{ "help", no_argument, NULL, 'h' },
+		{ 0 },
+	};
+	int c;
+
+	optind = 0;
+	while ((c = getopt_long(argc, argv, "D:h", options, NULL)) != -1) {
+		if (c == 'D')
+			o->path = optarg;
+		else if (c == 'j')
+			o->json = true;
+		else if (c == 'h')
+			o->help = true;
+		else
+			return -EINVAL;
+	}
+	if (o->help)
+		return 0;
+	if (!o->path && optind < argc)
+		o->path = argv[optind++];
+	if (!o->path || optind < argc) {
+		fprintf(stderr, "firn: show: %s\n", o->path ? "one images folder, not several" : "which images folder?");
+		return -EINVAL;
+	}
+	return 0;
+}
+
+int cmd_show(int argc, char **argv)
+{
+	struct show_options o = { 0 };
+	struct error error = { 0 };
+	struct show *s;
+	int r;
+
+	if (parse(argc, argv, &o) < 0) {
+		usage(stderr);
+		return EXIT_USAGE;
+	}
+	if (o.help) {
+		usage(stdout);
+		return 0;
+	}
+	s = calloc(1, sizeof(*s));
+	if (!s)
+		return EXIT_FAILED;
+	r = show_load(s, o.path, &error);
+	if (r == 0 && o.json)
+		show_print_json(s, stdout);
+	else if (r == 0)
+		show_print_text(s, stdout);
+	if (r == 0 && (fflush(stdout) == EOF || ferror(stdout)))
+		r = error_raise_call(&error, errno, "write", "standard output");
+	show_release(s);
+	free(s);
+	if (r == 0)
+		return 0;
+	fputs("firn: show: ", stderr);
+	show_put(stderr, error.sentence, false);
+	fputs(error.hint[0] ? ". " : ".", stderr);
+	show_put(stderr, error.hint, false);
+	fputc('\n', stderr);
+	return r == -EBADMSG ? EXIT_BAD_IMAGES : EXIT_FAILED;
+}
