@@ -135,6 +135,53 @@ static int check_namespaces(struct operation *op, struct task *t)
 	return 0;
 }
 
+/* Whoever is in a session or group led from outside can only come back into those of the caller. */
+static int check_session(struct operation *op, struct task *t)
+{
+	bool outside = !tree_find(&op->tree, t->sid) && t->sid == op->tree.tasks[0]->sid && op->tree.tasks[0]->sid != op->tree.tasks[0]->pid;
+
+	if (!outside || op->options->shell_job)
+		return 0;
+	(void)error_raise(op->error, EOPNOTSUPP, "pid %d (%s) belongs to session %d, whose leader is outside of the tree", t->pid,
+			  t->comm, t->sid);
+	error_hint(op->error, "It is a job of a shell: add --shell-job to dump and restore, or start it with setsid.");
+	return -EOPNOTSUPP;
+}
+
+int tree_check(struct operation *op)
+{
+	for (size_t i = 0; i < op->tree.n_tasks; i++) {
+		struct task *t = op->tree.tasks[i];
+		int r;
+
+		if (t->state == TASK_ZOMBIE)
+			continue;
+		recorder_step(t->pid, t->comm, "readlink", "/proc/%d/ns", t->pid);
+		r = check_namespaces(op, t);
+		if (r == 0)
+			r = check_session(op, t);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+void tree_close(struct operation *op)
+{
+	for (size_t i = 0; i < op->tree.n_tasks; i++) {
+		struct task *t = op->tree.tasks[i];
+
+		for (size_t k = 1; k < t->n_threads; k++)
+			if (t->threads[k].proc_fd >= 0)
+				close(t->threads[k].proc_fd);
+		if (t->proc_fd >= 0)
+			close(t->proc_fd);
+		if (t->pidfd >= 0)
+			close(t->pidfd);
+	}
+	op->tree = (struct tree){ 0 };
+}
+
 int tree_collect_sharing(struct operation *op)
 {
 	struct sharing kinds[4] = { { .type = KCMP_VM }, { .type = KCMP_FILES }, { .type = KCMP_FS }, { .type = KCMP_SIGHAND } };
@@ -153,9 +200,7 @@ int tree_collect_sharing(struct operation *op)
 		if (t->state == TASK_ZOMBIE)
 			continue;
 		recorder_step(t->pid, t->comm, "kcmp", "the task");
-		r = check_namespaces(op, t);
-		if (r == 0)
-			r = check_threads(op, t);
+		r = check_threads(op, t);
 		if (r < 0)
 			return r;
 		for (size_t k = 0; k < 4; k++) {

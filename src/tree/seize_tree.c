@@ -210,6 +210,59 @@ static int add_children(struct operation *op, struct task *t, bool *ret_new)
 	return 0;
 }
 
+static void drop_dead(struct tree *tree)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < tree->n_tasks; i++) {
+		struct task *t = tree->tasks[i];
+
+		if (t->state != TASK_GONE) {
+			tree->tasks[kept++] = t;
+			continue;
+		}
+		if (t->proc_fd >= 0)
+			close(t->proc_fd);
+		if (t->pidfd >= 0)
+			close(t->pidfd);
+	}
+	tree->n_tasks = kept;
+}
+
+/* As seize_threads(), without stopping anyone. */
+static int list_threads(struct operation *op, struct task *t)
+{
+	pid_t *tids;
+	size_t n;
+	int r = read_proc_tasks(t->proc_fd, &op->arena, &tids, &n);
+
+	for (size_t i = 0; i < n && r == 0; i++)
+		if (!task_add_thread(op, t, tids[i]))
+			return error_raise(op->error, ENOMEM, "pid %d: no memory for its threads", t->pid);
+	return 0; /* a task that just ended has none */
+}
+
+int tree_walk(struct operation *op)
+{
+	struct task *root = tree_add_task(op, op->options->tree);
+	bool found_new;
+	int r = root ? open_task(op, root) : error_raise(op->error, ENOMEM, "no memory for the tree");
+
+	for (size_t i = 0; i < op->tree.n_tasks && r == 0; i++) {
+		struct task *t = op->tree.tasks[i];
+
+		if (t->state != TASK_GONE && t->stat.state != 'Z')
+			r = list_threads(op, t);
+		if (r == 0)
+			r = settle_task(op, t);
+		if (r == 0)
+			r = add_children(op, t, &found_new);
+	}
+	if (r == 0)
+		drop_dead(&op->tree);
+	return r;
+}
+
 /* One pass over all tasks known so far and those it finds. */
 static int seize_pass(struct operation *op, bool *ret_new)
 {
@@ -231,25 +284,6 @@ static int seize_pass(struct operation *op, bool *ret_new)
 		atomic_store(&recorder->tasks, i + 1);
 	}
 	return r;
-}
-
-static void drop_dead(struct tree *tree)
-{
-	size_t kept = 0;
-
-	for (size_t i = 0; i < tree->n_tasks; i++) {
-		struct task *t = tree->tasks[i];
-
-		if (t->state != TASK_GONE) {
-			tree->tasks[kept++] = t;
-			continue;
-		}
-		if (t->proc_fd >= 0)
-			close(t->proc_fd);
-		if (t->pidfd >= 0)
-			close(t->pidfd);
-	}
-	tree->n_tasks = kept;
 }
 
 int tree_seize(struct operation *op)

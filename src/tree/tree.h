@@ -8,6 +8,9 @@
 /* Refuses a root that cannot be dumped: gone, firn itself or an ancestor, a kernel thread. Touches nothing. */
 int tree_check_root(struct operation *op);
 
+/* Finds the tree as it is now without stopping anyone: good enough to tell beforehand what a dump would refuse. */
+int tree_walk(struct operation *op);
+
 /*
  * Stops every thread of every task from the root down. Tasks may fork, exit and start threads meanwhile: it repeats
  * until a whole pass finds nothing new. Tracer thread; blocks until every task has stopped.
@@ -20,6 +23,12 @@ int tree_collect(struct operation *op);
 int tree_collect_sharing(struct operation *op);
 
 enum tree_fate { FATE_RUN, FATE_STOP, FATE_KILL };
+
+/* What is refused for a task as a whole: namespaces of its own, a terminal's job without --shell-job. */
+int tree_check(struct operation *op);
+
+/* Closes what is held of the tasks (/proc and pidfd descriptors). */
+void tree_close(struct operation *op);
 
 /* Lets every task go. Tracer thread. Goes on past failures and raises the first. */
 int tree_release(struct operation *op, enum tree_fate fate);
