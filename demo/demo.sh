@@ -20,7 +20,7 @@ run() { printf '$ %s\n' "$*"; "$@"; }
 # Waits until the counter's file has more lines than $1, and prints its last.
 wait_lines() {
 	for _ in $(seq 1000); do
-		[ "$(wc -l <"$dir/counter.log" 2>/dev/null || echo 0)" -gt "$1" ] && return 0
+		[ -e "$dir/counter.log" ] && [ "$(wc -l <"$dir/counter.log")" -gt "$1" ] && return 0
 		sleep 0.01
 	done
 	echo "the program does not count" >&2

@@ -104,11 +104,11 @@ def start(request, work):
 def program(start, work):
     """program(name, args…, user=None): a test program of tests/programs, ready for a dump."""
 
-    def program_(name, *args, user=None, ready=True):
+    def program_(name, *args, user=None, ready=True, inner=""):
         path = h.PROGRAMS / name
         if not path.exists():
             pytest.fail(f"{path} is not built")
-        workload = start([path, work, *args], user=user)
+        workload = start([path, work, *args], user=user, inner=inner)
         return workload.wait_ready() if ready else workload
 
     return program_

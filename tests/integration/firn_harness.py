@@ -265,8 +265,9 @@ def user_ids(user):
 class Workload:
     """A process tree under test: started, dumped, restored, and at last ended and accounted for."""
 
-    def __init__(self, folder, argv, user=None, env=None, stdin=subprocess.DEVNULL, session=True):
+    def __init__(self, folder, argv, user=None, env=None, stdin=subprocess.DEVNULL, session=True, inner=""):
         self.folder = pathlib.Path(folder)
+        self.protocol = self.folder / inner     # where ready, trigger and result are
         self.user = user
         self.argv = [str(a) for a in argv]
         self.restored = False
@@ -289,8 +290,8 @@ class Workload:
 
     def output(self):
         text = ""
-        for name in ("result", "stdout", "stderr"):
-            content = read_text(self.folder / name)
+        for path in (self.protocol / "result", self.folder / "stdout", self.folder / "stderr"):
+            name, content = path.name, read_text(path)
             if content:
                 text += f"--- the program's {name}\n" + "\n".join(content.splitlines()[-40:]) + "\n"
         return text
@@ -318,10 +319,10 @@ class Workload:
         import pytest
 
         def ready():
-            if (self.folder / "ready").exists() if condition is None else condition():
+            if (self.protocol / "ready").exists() if condition is None else condition():
                 return True
             if self.poll() is not None:
-                result = read_text(self.folder / "result")
+                result = read_text(self.protocol / "result")
                 if result.startswith("SKIP: "):
                     pytest.skip(result[6:].strip())
                 raise HarnessError(f"ended with {self.exit_code} before it was ready: {self.argv}\n{self.output()}")
@@ -369,7 +370,7 @@ class Workload:
         return outcome
 
     def trigger(self):
-        (self.folder / "trigger").touch()
+        (self.protocol / "trigger").touch()
 
     def finish(self, timeout=RESULT_TIMEOUT):
         """Lets a test program verify itself; fails with all that it says."""
@@ -380,7 +381,7 @@ class Workload:
                      lambda: f"the program's end\n{describe(self.pid)}", timeout)
         except HarnessError as e:
             raise HarnessError(f"{e}\n{self.context()}") from None
-        result = read_text(self.folder / "result").strip()
+        result = read_text(self.protocol / "result").strip()
         if result.startswith("SKIP: "):
             pytest.skip(result[6:])
         if result != "PASS" or self.exit_code != 0:
@@ -440,7 +441,7 @@ class Folder:
         if cls.base is None:
             cls.base = pathlib.Path(tempfile.mkdtemp(prefix="firn-tests-"))
             os.chmod(cls.base, 0o755)
-        path = cls.base / re.sub(r"[^A-Za-z0-9_.-]+", "-", name)
+        path = cls.base / re.sub(r"[^A-Za-z0-9_.-]+", "-", name)[:56]     # names of sockets have 108 bytes
         n = 0
         while path.exists():
             n += 1

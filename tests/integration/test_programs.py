@@ -14,7 +14,7 @@ def cases():
 
 @pytest.mark.parametrize("entry,as_user", cases())
 def test_restore(entry, as_user, program, dumper, restorer):
-    w = program(entry.name, *entry.args, user=as_user)
+    w = program(entry.name, *entry.args, user=as_user, inner=entry.inner)
     w.dump(dumper, *entry.options)
     w.restore(restorer, *entry.options)
     w.finish()
@@ -22,7 +22,7 @@ def test_restore(entry, as_user, program, dumper, restorer):
 
 @pytest.mark.parametrize("entry,as_user", cases())
 def test_leave_running(entry, as_user, program, dumper):
-    w = program(entry.name, *entry.args, user=as_user)
+    w = program(entry.name, *entry.args, user=as_user, inner=entry.inner)
     w.dump(dumper, "--leave-running", *entry.options)
     w.finish()
 
@@ -30,7 +30,7 @@ def test_leave_running(entry, as_user, program, dumper):
 @pytest.mark.parametrize("entry", [pytest.param(e, id=e.id) for e in ENTRIES])
 def test_two_rounds(entry, program, dumper, restorer):
     """What was restored can be dumped again, first left running, then for good."""
-    w = program(entry.name, *entry.args)
+    w = program(entry.name, *entry.args, inner=entry.inner)
     for _ in range(2):
         w.dump(dumper, *entry.options)
         w.restore(restorer, *entry.options)

@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* attributes FOLDER NAME: one small state of a process each; see the table at the end. */
+#include "check.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <sys/personality.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+
+static void comm(void)
+{
+	char name[32] = "";
+
+	MUST(prctl(PR_SET_NAME, "a) R (\nb \"c", 0, 0, 0));
+	check_ready();
+	prctl(PR_GET_NAME, name, 0, 0, 0);
+	CHECK(!strcmp(name, "a) R (\nb \"c"), "name is %s", name);
+}
+
+static void dumpable(void)
+{
+	MUST(prctl(PR_SET_DUMPABLE, 0, 0, 0, 0));
+	check_ready();
+	CHECK_EQ(prctl(PR_GET_DUMPABLE, 0, 0, 0, 0), 0, "dumpable");
+}
+
+static int pdeath_child(void *arg)
+{
+	int sig = 0;
+
+	(void)arg;
+	MUST(prctl(PR_SET_PDEATHSIG, SIGUSR2, 0, 0, 0));
+	signal(SIGUSR2, SIG_IGN);
+	check_wait_trigger();
+	prctl(PR_GET_PDEATHSIG, &sig, 0, 0, 0);
+	CHECK_EQ(sig, SIGUSR2, "parent death signal");
+	return 0;
+}
+
+static void pdeathsig(void)
+{
+	pid_t pid = check_fork(pdeath_child, NULL);
+	int sig = 0;
+
+	sleep_ms(20);
+	MUST(prctl(PR_SET_PDEATHSIG, SIGWINCH, 0, 0, 0));
+	check_ready();
+	prctl(PR_GET_PDEATHSIG, &sig, 0, 0, 0);
+	CHECK_EQ(sig, SIGWINCH, "parent death signal of the root");
+	check_child(pid);
+}
+
+static void *slack_thread(void *arg)
+{
+	MUST(prctl(PR_SET_TIMERSLACK, 777777, 0, 0, 0));
+	*(_Atomic int *)arg = 1;
+	check_wait_trigger();
+	CHECK_EQ(prctl(PR_GET_TIMERSLACK, 0, 0, 0, 0), 777777, "timer slack of a thread");
+	return NULL;
+}
+
+static void timerslack(void)
+{
+	_Atomic int set = 0;
+	pthread_t t;
+
+	MUST(prctl(PR_SET_TIMERSLACK, 123456, 0, 0, 0));
+	pthread_create(&t, NULL, slack_thread, (void *)&set);
+	WAIT_FOR(set);
+	check_ready();
+	CHECK_EQ(prctl(PR_GET_TIMERSLACK, 0, 0, 0, 0), 123456, "timer slack");
+	pthread_join(t, NULL);
+}
+
+static void thp_disable(void)
+{
+	MUST(prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0));
+	check_ready();
+	CHECK_EQ(prctl(PR_GET_THP_DISABLE, 0, 0, 0, 0), 1, "THP disable");
+}
+
+static void persona(void)
+{
+	MUST(personality(ADDR_NO_RANDOMIZE | SHORT_INODE));
+	check_ready();
+	CHECK_EQ(personality(0xffffffff), ADDR_NO_RANDOMIZE | SHORT_INODE, "personality");
+}
+
+#define IOPRIO(class, level) ((class) << 13 | (level))
+static void ioprio(void)
+{
+	MUST(syscall(SYS_ioprio_set, 1, 0, IOPRIO(2, 6)));
+	check_ready();
+	CHECK_EQ(syscall(SYS_ioprio_get, 1, 0), IOPRIO(2, 6), "I/O priority");
+}
+
+static void oom(void)
+{
+	int fd = (int)MUST(open("/proc/self/oom_score_adj", O_WRONLY));
+
+	MUST(write(fd, "321", 3));
+	close(fd);
+	check_ready();
+	CHECK_EQ(atoi(slurp("/proc/self/oom_score_adj")), 321, "oom_score_adj");
+}
+
+static void reaper(void)
+{
+	int value = 0;
+
+	MUST(prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0));
+	check_ready();
+	prctl(PR_GET_CHILD_SUBREAPER, &value, 0, 0, 0);
+	CHECK_EQ(value, 1, "child sub-reaper");
+}
+
+static void *sched_thread(void *arg)
+{
+	struct sched_param p = { 0 };
+
+	MUST(sched_setscheduler(0, SCHED_IDLE, &p));
+	MUST(setpriority(PRIO_PROCESS, 0, 11));
+	*(_Atomic int *)arg = 1;
+	check_wait_trigger();
+	CHECK_EQ(sched_getscheduler(0), SCHED_IDLE, "policy of a thread");
+	CHECK_EQ(getpriority(PRIO_PROCESS, 0), 11, "nice of a thread");
+	return NULL;
+}
+
+static void sched(void)
+{
+	struct sched_param p = { 0 };
+	_Atomic int set = 0;
+	pthread_t t;
+
+	pthread_create(&t, NULL, sched_thread, (void *)&set);
+	WAIT_FOR(set);
+	MUST(setpriority(PRIO_PROCESS, 0, 7));
+	MUST(sched_setscheduler(0, SCHED_BATCH, &p));
+	check_ready();
+	CHECK_EQ(sched_getscheduler(0), SCHED_BATCH, "policy");
+	CHECK_EQ(getpriority(PRIO_PROCESS, 0), 7, "nice");
+	pthread_join(t, NULL);
+}
+
+static void fifo(void)
+{
+	struct sched_param p = { .sched_priority = 3 };
+
+	if (sched_setscheduler(0, SCHED_FIFO, &p))
+		check_skip("SCHED_FIFO: %s", strerror(errno));
+	check_ready();
+	CHECK_EQ(sched_getscheduler(0), SCHED_FIFO, "policy");
+	CHECK(!sched_getparam(0, &p) && p.sched_priority == 3, "real-time priority %d", p.sched_priority);
+}
+
+static void negative_nice(void)
+{
+	MUST(setpriority(PRIO_PROCESS, 0, -5));
+	check_ready();
+	CHECK_EQ(getpriority(PRIO_PROCESS, 0), -5, "nice");
+}
+
+static void rlimits(void)
+{
+	struct rlimit before[16], now;
+
+	for (int i = 0; i < 16; i++) {
+		MUST(getrlimit(i, &before[i]));
+		if (i == RLIMIT_CPU || i == RLIMIT_AS || i == RLIMIT_STACK || i == RLIMIT_NPROC)
+			continue;
+		/* lower both, soft below hard */
+		before[i].rlim_max = i == RLIMIT_NOFILE ? 2000 : before[i].rlim_max == RLIM_INFINITY ? 1ul << (30 + i) :
+											       before[i].rlim_max;
+		before[i].rlim_cur = before[i].rlim_max / 2;
+		if (i == RLIMIT_RTTIME)
+			before[i].rlim_cur = RLIM_INFINITY, before[i].rlim_max = RLIM_INFINITY;
+		if (setrlimit(i, &before[i]))
+			getrlimit(i, &before[i]);
+	}
+	check_ready();
+	for (int i = 0; i < 16; i++) {
+		MUST(getrlimit(i, &now));
+		CHECK(now.rlim_cur == before[i].rlim_cur && now.rlim_max == before[i].rlim_max,
+		      "limit %d: %ld/%ld instead of %ld/%ld", i, (long)now.rlim_cur, (long)now.rlim_max,
+		      (long)before[i].rlim_cur, (long)before[i].rlim_max);
+	}
+}
+
+static void fs_place(void)
+{
+	MUST(mkdir("deep", 0755));
+	MUST(chdir("deep"));
+	umask(057);
+	check_ready();
+	CHECK(!strcmp(strrchr(getcwd(NULL, 0), '/'), "/deep"), "cwd is %s", getcwd(NULL, 0));
+	CHECK_EQ(umask(0), 057, "umask");
+}
+
+static void cwd_deleted(void)
+{
+	char *cwd;
+
+	MUST(mkdir("gone", 0755));
+	MUST(chdir("gone"));
+	MUST(rmdir("../gone"));
+	check_ready();
+	errno = 0;
+	cwd = getcwd(NULL, 0);
+	CHECK(!cwd && errno == ENOENT, "cwd is %s", cwd);
+	CHECK(open("x", O_CREAT | O_WRONLY, 0600) == -1, "a file can be made in a removed folder");
+}
+
+static void chrooted(void)
+{
+	struct stat st;
+	char *cwd;
+
+	MUST(mkdir("new", 0755));
+	MUST(mkdir("new/inner", 0755));
+	make_file("new/marker", 10, 1);
+	/* the protocol's files are reached through a folder inside */
+	MUST(chroot("new"));
+	MUST(chdir("/inner"));
+	strcpy(check_dir, "/");
+	check_ready();
+	CHECK(!stat("/marker", &st) && st.st_size == 10, "the root is another");
+	CHECK(stat("/etc", &st), "the root is the machine's");
+	cwd = getcwd(NULL, 0);
+	CHECK(cwd && !strcmp(cwd, "/inner"), "cwd is %s", cwd);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct {
+		const char *name;
+		void (*test)(void);
+	} table[] = {
+		{ "comm", comm }, { "dumpable", dumpable }, { "pdeathsig", pdeathsig }, { "timerslack", timerslack },
+		{ "thp_disable", thp_disable }, { "personality", persona }, { "ioprio", ioprio },
+		{ "oom_score_adj", oom }, { "subreaper", reaper }, { "sched", sched }, { "fifo", fifo },
+		{ "negative_nice", negative_nice }, { "rlimits", rlimits }, { "fs", fs_place },
+		{ "cwd_deleted", cwd_deleted }, { "chroot", chrooted },
+	};
+
+	check_begin(argc, argv);
+	for (size_t i = 0; i < sizeof(table) / sizeof(*table); i++) {
+		if (argc > 2 && !strcmp(argv[2], table[i].name)) {
+			table[i].test();
+			return check_end();
+		}
+	}
+	DIE("no such attribute");
+}

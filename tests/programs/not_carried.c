@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* not_carried FOLDER KIND: one object of a kind that an engine may refuse; the program must be as before then. */
+#include "check.h"
+
+#include <linux/filter.h>
+#include <linux/perf_event.h>
+#include <linux/seccomp.h>
+#include <netinet/in.h>
+#include <sys/epoll.h>
+#include <sys/fanotify.h>
+#include <sys/file.h>
+#include <sys/inotify.h>
+#include <sys/prctl.h>
+#include <sys/shm.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/timerfd.h>
+
+static int tcp_pair(void)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int l = (int)MUST(socket(AF_INET, SOCK_STREAM, 0)), c = (int)MUST(socket(AF_INET, SOCK_STREAM, 0));
+	socklen_t len = sizeof(a);
+
+	MUST(bind(l, (struct sockaddr *)&a, sizeof(a)));
+	MUST(listen(l, 1));
+	MUST(getsockname(l, (struct sockaddr *)&a, &len));
+	MUST(connect(c, (struct sockaddr *)&a, sizeof(a)));
+	return (int)MUST(accept(l, NULL, NULL));
+}
+
+static int set_up(const char *kind)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR1);
+	if (!strcmp(kind, "epoll"))
+		return epoll_create1(0);
+	if (!strcmp(kind, "timerfd"))
+		return timerfd_create(CLOCK_MONOTONIC, 0);
+	if (!strcmp(kind, "signalfd"))
+		return signalfd(-1, &set, 0);
+	if (!strcmp(kind, "inotify"))
+		return inotify_init1(0);
+	if (!strcmp(kind, "fanotify"))
+		return fanotify_init(FAN_CLASS_NOTIF, O_RDONLY);
+	if (!strcmp(kind, "tcp"))
+		return tcp_pair();
+	if (!strcmp(kind, "udp"))
+		return socket(AF_INET, SOCK_DGRAM, 0);
+	if (!strcmp(kind, "netlink"))
+		return socket(AF_NETLINK, SOCK_RAW, 0);
+	if (!strcmp(kind, "packet"))
+		return socket(AF_PACKET, SOCK_RAW, 0);
+	if (!strcmp(kind, "raw"))
+		return socket(AF_INET, SOCK_RAW, IPPROTO_ICMP);
+	if (!strcmp(kind, "pidfd"))
+		return (int)syscall(SYS_pidfd_open, getpid(), 0);
+	if (!strcmp(kind, "userfaultfd"))
+		return (int)syscall(SYS_userfaultfd, O_NONBLOCK);
+	if (!strcmp(kind, "io_uring")) {
+		char params[120] = "";
+
+		return (int)syscall(SYS_io_uring_setup, 4, params);
+	}
+	if (!strcmp(kind, "perf")) {
+		struct perf_event_attr attr = { .type = PERF_TYPE_SOFTWARE, .size = sizeof(attr), .config = PERF_COUNT_SW_TASK_CLOCK };
+
+		return (int)syscall(SYS_perf_event_open, &attr, 0, -1, -1, 0);
+	}
+	if (!strcmp(kind, "flock")) {
+		int fd = (int)MUST(open("locked", O_RDWR | O_CREAT, 0600));
+
+		MUST(flock(fd, LOCK_EX));
+		return fd;
+	}
+	if (!strcmp(kind, "posix_lock")) {
+		struct flock l = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = 100 };
+		int fd = (int)MUST(open("locked", O_RDWR | O_CREAT, 0600));
+
+		MUST(fcntl(fd, F_SETLK, &l));
+		return fd;
+	}
+	if (!strcmp(kind, "sysv_shm")) {
+		int id = (int)MUST(shmget(IPC_PRIVATE, 4096, IPC_CREAT | 0600));
+		void *p = shmat(id, NULL, 0);
+
+		MUST(shmctl(id, IPC_RMID, NULL));
+		return p == (void *)-1 ? -1 : 0;
+	}
+	if (!strcmp(kind, "seccomp")) {
+		struct sock_filter allow = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+		struct sock_fprog prog = { 1, &allow };
+
+		MUST(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+		return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog);
+	}
+	if (!strcmp(kind, "proc_file"))
+		return open("/proc/self/status", O_RDONLY);
+	if (!strcmp(kind, "none"))
+		return 0;
+	DIE("no such kind");
+}
+
+int main(int argc, char **argv)
+{
+	check_begin(argc, argv);
+	if (set_up(argc > 2 ? argv[2] : "none") < 0)
+		check_skip("%s: %s", argv[2], strerror(errno));
+	check_ready();
+	return check_end();
+}
