@@ -7,7 +7,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct arena a = { 0 };
 	struct unix_diag d;
-	volatile uint8_t last;
+	volatile uint8_t last = 0;
 
 	if (parse_unix_diag(data, size, &a, &d) == 0) {
 		for (size_t i = 0; i < d.name_len; i++)

@@ -249,8 +249,7 @@ int features_probe(struct features *ret, struct error *e)
 {
 	struct features f = { 0 };
 	long long pid_max;
-	uint64_t off;
-	int r = features_without(&off, e);
+	int r = features_without(&f.without, e);
 
 	if (r < 0)
 		return r;
@@ -261,7 +260,7 @@ int features_probe(struct features *ret, struct error *e)
 		f.pid_max = (pid_t)pid_max;
 	features_arch_xsave(&f.xsave_size, &f.xsave_mask);
 	for (size_t i = 0; i < n_feature_rows; i++)
-		if (!(off >> i & 1))
+		if (!(f.without >> i & 1))
 			*feature_flag(&f, &feature_rows[i]) = feature_rows[i].probe(&f);
 	*ret = f;
 	return 0;

@@ -19,7 +19,8 @@ struct features {
 	size_t xsave_size;                           /* bytes of the xsave area with all enabled components; 0 = no xsave */
 	uint64_t xsave_mask;                         /* XCR0 */
 	uint64_t cap_eff;                            /* effective capabilities of firn itself, a bit each */
-	pid_t pid_max;                               /* /proc/sys/kernel/pid_max */
+	pid_t pid_max;                               /* /proc/sys/kernel/pid_max; 0 = unknown */
+	uint64_t without;                            /* bit i: feature_rows[i] was turned off by FIRN_WITHOUT */
 
 	/* A name of FIRN_WITHOUT each, see features.c for what each is for */
 	bool clone3_set_tid;

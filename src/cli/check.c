@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "cli/check.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/utsname.h>
+
+#include "base/cleanup.h"
+
+/*
+ * firn check: a line per feature; see firn-check(8). Everything asked for is found out first, then printed, so that
+ * what is printed is whole. Nothing here touches another task than children of its own.
+ */
+
+/* A row as it is printed, whatever table it comes from. */
+struct result {
+	const char *group, *name, *since;
+	bool required;
+	enum check_state state;
+	const char *purpose, *missing, *hint;
+	char detail[160];
+};
+
+struct report {
+	struct result results[96];
+	size_t n;
+	bool good;
+};
+
+static const char *const state_words[] = { [CHECK_NO] = "no", [CHECK_PARTLY] = "partly", [CHECK_YES] = "yes" };
+
+static void report_add(struct report *report, struct result *r)
+{
+	if (r->required && r->state == CHECK_NO)
+		report->good = false;
+	if (report->n < ARRAY_SIZE(report->results))
+		report->results[report->n++] = *r;
+}
+
+static void check_release(struct report *report, const struct features *f)
+{
+	struct result r = {
+		.group = "kernel",
+		.name = "linux",
+		.required = true,
+		.purpose = "firn is written for Linux 5.15 and newer",
+		.missing = "older kernels lack what firn cannot do without",
+		.hint = "run Linux 5.15 or newer",
+	};
+
+	(void)snprintf(r.detail, sizeof(r.detail), "Linux %u.%u", f->release_major, f->release_minor);
+	r.state = f->release_major > 5 || (f->release_major == 5 && f->release_minor >= 15) ? CHECK_YES : CHECK_NO;
+	report_add(report, &r);
+}
+
+static void check_features(struct report *report, const struct features *f)
+{
+	for (size_t i = 0; i < n_feature_rows; i++) {
+		const struct feature *row = &feature_rows[i];
+		struct result r = {
+			.group = "kernel",
+			.name = row->name,
+			.since = row->since,
+			.required = row->required,
+			.state = feature_present(f, row) ? CHECK_YES : CHECK_NO,
+			.purpose = row->purpose,
+			.missing = row->missing,
+			.hint = row->hint,
+		};
+
+		if (f->without >> i & 1)
+			(void)snprintf(r.detail, sizeof(r.detail), "turned off by FIRN_WITHOUT");
+		report_add(report, &r);
+	}
+}
+
+static void check_rows(struct report *report, const struct check_group *group, const struct features *f)
+{
+	for (size_t i = 0; i < group->n_rows; i++) {
+		const struct check *row = &group->rows[i];
+		struct result r = {
+			.group = group->name,
+			.name = row->name,
+			.required = row->required,
+			.purpose = row->purpose,
+			.missing = row->missing,
+			.hint = row->hint,
+		};
+
+		r.state = row->probe ? row->probe(f, r.detail, sizeof(r.detail)) :
+				       features_capable(f, row->capability) ? CHECK_YES : CHECK_NO;
+		report_add(report, &r);
+	}
+}
+
+static void print_json_string(const char *name, const char *s, const char *after)
+{
+	if (!s) {
+		printf("\"%s\": null%s", name, after);
+		return;
+	}
+	printf("\"%s\": \"", name);
+	for (; *s; s++) {
+		if (*s == '"' || *s == '\\')
+			printf("\\%c", *s);
+		else if ((unsigned char)*s < 0x20)
+			printf("\\u%04x", *s);
+		else
+			putchar(*s);
+	}
+	printf("\"%s", after);
+}
+
+static void print_json(const struct report *report, const char *kernel)
+{
+	printf("{\n  ");
+	print_json_string("firn", FIRN_VERSION, ",\n  ");
+	print_json_string("kernel", kernel, ",\n");
+	printf("  \"ok\": %s,\n  \"features\": [", report->good ? "true" : "false");
+	for (size_t i = 0; i < report->n; i++) {
+		const struct result *r = &report->results[i];
+
+		printf("%s\n    {", i ? "," : "");
+		print_json_string("group", r->group, ", ");
+		print_json_string("name", r->name, ", ");
+		print_json_string("state", state_words[r->state], ", ");
+		printf("\"required\": %s, ", r->required ? "true" : "false");
+		print_json_string("purpose", r->purpose, ", ");
+		print_json_string("since", r->since, ", ");
+		print_json_string("detail", *r->detail ? r->detail : NULL, ", ");
+		print_json_string("missing", r->missing, ", ");
+		print_json_string("hint", r->hint, "}");
+	}
+	printf("\n  ]\n}\n");
+}
+
+static void print_result(const struct result *r)
+{
+	printf("  %-24s %-7s %s", r->name, state_words[r->state], r->purpose);
+	if (*r->detail)
+		printf(" (%s)", r->detail);
+	if (r->state != CHECK_YES) {
+		printf("; without: %s", r->missing);
+		if (r->hint)
+			printf("; helps: %s", r->hint);
+	}
+	putchar('\n');
+}
+
+static void print_text(const struct report *report, const char *kernel, const char *machine)
+{
+	const char *group = "";
+	bool first = true;
+
+	printf("firn %s on Linux %s, %s\n", FIRN_VERSION, kernel, machine);
+	for (size_t i = 0; i < report->n; i++) {
+		if (strcmp(group, report->results[i].group) != 0)
+			printf("\n%s\n", report->results[i].group);
+		group = report->results[i].group;
+		print_result(&report->results[i]);
+	}
+	if (report->good) {
+		printf("\nA plain process tree can be dumped and restored here.\n");
+		return;
+	}
+	printf("\nA plain process tree cannot be dumped and restored here; needed and missing:");
+	for (size_t i = 0; i < report->n; i++) {
+		if (!report->results[i].required || report->results[i].state != CHECK_NO)
+			continue;
+		printf("%s %s", first ? "" : ",", report->results[i].name);
+		first = false;
+	}
+	putchar('\n');
+}
+
+static int print_one(const struct report *report, const char *name)
+{
+	for (size_t i = 0; i < report->n; i++) {
+		if (strcmp(report->results[i].name, name) != 0)
+			continue;
+		print_result(&report->results[i]);
+		return report->results[i].state == CHECK_NO ? 1 : 0;
+	}
+	(void)fprintf(stderr, "firn check: there is no feature “%s”; `firn check` lists them\n", name);
+	return 2;
+}
+
+static void print_help(void)
+{
+	puts("Usage: firn check [--json] [--feature NAME]\n"
+	     "\n"
+	     "Tells what this kernel, these privileges and this machine allow, one line per feature.\n"
+	     "\n"
+	     "  --json           the same for programs\n"
+	     "  --feature NAME   one feature alone; the exit code is 0 when it is there, 1 when not\n"
+	     "  --help           this text\n"
+	     "\n"
+	     "Exit code: 0 when a plain process tree can be dumped and restored, 1 when not, 2 for wrong usage.\n"
+	     "See firn-check(8).");
+}
+
+enum { OPT_JSON = 256, OPT_FEATURE, OPT_HELP, OPT_IGNORED };
+
+static const struct option check_options[] = {
+	{ "json", no_argument, NULL, OPT_JSON },
+	{ "feature", required_argument, NULL, OPT_FEATURE },
+	{ "help", no_argument, NULL, OPT_HELP },
+	/* CRIU's, whose plain check leaves out what these add: here everything is always looked at. */
+	{ "all", no_argument, NULL, OPT_IGNORED },
+	{ "extra", no_argument, NULL, OPT_IGNORED },
+	{ "experimental", no_argument, NULL, OPT_IGNORED },
+	{ "ms", no_argument, NULL, OPT_IGNORED },
+	{ "verbosity", optional_argument, NULL, OPT_IGNORED },
+	{ "no-default-config", no_argument, NULL, OPT_IGNORED },
+	{ 0 },
+};
+
+int cmd_check(int argc, char **argv)
+{
+	static struct report report; /* 30 KiB, once in the life of the process */
+	struct error e = { 0 };
+	const char *feature = NULL;
+	struct utsname uts = { 0 };
+	struct features f;
+	bool json = false;
+	int c;
+
+	optind = 0;
+	while ((c = getopt_long(argc, argv, "hv::", check_options, NULL)) != -1) {
+		if (c == OPT_JSON) {
+			json = true;
+		} else if (c == OPT_FEATURE) {
+			feature = optarg;
+		} else if (c == OPT_HELP || c == 'h') {
+			print_help();
+			return 0;
+		} else if (c == '?') {
+			return 2;
+		}
+	}
+	if (optind < argc) {
+		(void)fprintf(stderr, "firn check: “%s” is one argument too many\n", argv[optind]);
+		return 2;
+	}
+	if (features_probe(&f, &e) < 0) {
+		(void)fprintf(stderr, "firn check: %s\n%s\n", e.sentence, e.hint);
+		return 2;
+	}
+	(void)uname(&uts);
+	report = (struct report){ .good = true };
+	check_release(&report, &f);
+	check_features(&report, &f);
+	check_rows(&report, &check_tasks, &f);
+	check_rows(&report, &check_privileges, &f);
+	check_rows(&report, &check_objects, &f);
+	if (feature)
+		return print_one(&report, feature);
+	if (json)
+		print_json(&report, uts.release);
+	else
+		print_text(&report, uts.release, uts.machine);
+	return report.good ? 0 : 1;
+}
