@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "cli/check.h"
 
-#include <getopt.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/utsname.h>
 
 #include "base/cleanup.h"
+#include "base/exit_codes.h"
+#include "cli/commands.h"
+#include "cli/options.h"
 
 /*
  * firn check: a line per feature; see firn-check(8). Everything asked for is found out first, then printed, so that
@@ -180,10 +183,10 @@ static int print_one(const struct report *report, const char *name)
 		if (strcmp(report->results[i].name, name) != 0)
 			continue;
 		print_result(&report->results[i]);
-		return report->results[i].state == CHECK_NO ? 1 : 0;
+		return report->results[i].state == CHECK_NO ? EXIT_FAILED : EXIT_DONE;
 	}
 	(void)fprintf(stderr, "firn check: there is no feature “%s”; `firn check` lists them\n", name);
-	return 2;
+	return EXIT_USAGE;
 }
 
 static void print_help(void)
@@ -200,52 +203,76 @@ static void print_help(void)
 	     "See firn-check(8).");
 }
 
-enum { OPT_JSON = 256, OPT_FEATURE, OPT_HELP, OPT_IGNORED };
-
-static const struct option check_options[] = {
-	{ "json", no_argument, NULL, OPT_JSON },
-	{ "feature", required_argument, NULL, OPT_FEATURE },
-	{ "help", no_argument, NULL, OPT_HELP },
-	/* CRIU's, whose plain check leaves out what these add: here everything is always looked at. */
-	{ "all", no_argument, NULL, OPT_IGNORED },
-	{ "extra", no_argument, NULL, OPT_IGNORED },
-	{ "experimental", no_argument, NULL, OPT_IGNORED },
-	{ "ms", no_argument, NULL, OPT_IGNORED },
-	{ "verbosity", optional_argument, NULL, OPT_IGNORED },
-	{ "no-default-config", no_argument, NULL, OPT_IGNORED },
-	{ 0 },
+struct arguments {
+	bool json, help;
+	const char *feature;
 };
+
+/* Those behind --help are CRIU's, whose plain check leaves out what they add: here everything is always looked at. */
+static const char *const option_names[] = { "json", "feature", "help", "all", "extra", "experimental", "ms",
+					    "no-default-config" };
+
+static int unknown_option(const char *word)
+{
+	const char *near = strncmp(word, "--", 2) == 0 ? nearest_name(word + 2, option_names, ARRAY_SIZE(option_names)) : NULL;
+
+	if (near)
+		(void)fprintf(stderr, "firn check: there is no option %s. Did you mean --%s?\n", word, near);
+	else
+		(void)fprintf(stderr, "firn check: %s is not understood. See firn check --help.\n", word);
+	return EXIT_USAGE;
+}
+
+static bool ignored_option(const char *word)
+{
+	if (strncmp(word, "-v", 2) == 0)
+		return true;
+	for (size_t i = 3; i < ARRAY_SIZE(option_names); i++)
+		if (strncmp(word, "--", 2) == 0 && strcmp(word + 2, option_names[i]) == 0)
+			return true;
+	return false;
+}
+
+static int parse_arguments(int argc, char **argv, struct arguments *ret)
+{
+	for (int i = 1; i < argc; i++) {
+		if (strcmp(argv[i], "--json") == 0) {
+			ret->json = true;
+		} else if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
+			ret->help = true;
+		} else if (strncmp(argv[i], "--feature=", 10) == 0) {
+			ret->feature = argv[i] + 10;
+		} else if (strcmp(argv[i], "--feature") == 0) {
+			if (++i == argc) {
+				(void)fprintf(stderr, "firn check: --feature needs a name; `firn check` lists them\n");
+				return EXIT_USAGE;
+			}
+			ret->feature = argv[i];
+		} else if (!ignored_option(argv[i])) {
+			return unknown_option(argv[i]);
+		}
+	}
+	return EXIT_DONE;
+}
 
 int cmd_check(int argc, char **argv)
 {
 	static struct report report; /* 30 KiB, once in the life of the process */
+	struct arguments arguments = { 0 };
 	struct error e = { 0 };
-	const char *feature = NULL;
 	struct utsname uts = { 0 };
 	struct features f;
-	bool json = false;
-	int c;
+	int r = parse_arguments(argc, argv, &arguments);
 
-	optind = 0;
-	while ((c = getopt_long(argc, argv, "hv::", check_options, NULL)) != -1) {
-		if (c == OPT_JSON) {
-			json = true;
-		} else if (c == OPT_FEATURE) {
-			feature = optarg;
-		} else if (c == OPT_HELP || c == 'h') {
-			print_help();
-			return 0;
-		} else if (c == '?') {
-			return 2;
-		}
-	}
-	if (optind < argc) {
-		(void)fprintf(stderr, "firn check: “%s” is one argument too many\n", argv[optind]);
-		return 2;
+	if (r != EXIT_DONE)
+		return r;
+	if (arguments.help) {
+		print_help();
+		return EXIT_DONE;
 	}
 	if (features_probe(&f, &e) < 0) {
 		(void)fprintf(stderr, "firn check: %s\n%s\n", e.sentence, e.hint);
-		return 2;
+		return EXIT_USAGE;
 	}
 	(void)uname(&uts);
 	report = (struct report){ .good = true };
@@ -254,11 +281,18 @@ int cmd_check(int argc, char **argv)
 	check_rows(&report, &check_tasks, &f);
 	check_rows(&report, &check_privileges, &f);
 	check_rows(&report, &check_objects, &f);
-	if (feature)
-		return print_one(&report, feature);
-	if (json)
-		print_json(&report, uts.release);
-	else
-		print_text(&report, uts.release, uts.machine);
-	return report.good ? 0 : 1;
+	if (arguments.feature) {
+		r = print_one(&report, arguments.feature);
+	} else {
+		r = report.good ? EXIT_DONE : EXIT_FAILED;
+		if (arguments.json)
+			print_json(&report, uts.release);
+		else
+			print_text(&report, uts.release, uts.machine);
+	}
+	if (fflush(stdout) != 0 || ferror(stdout)) {
+		(void)fprintf(stderr, "firn check: standard output: write: %s\n", strerror(errno));
+		return EXIT_FAILED;
+	}
+	return r;
 }

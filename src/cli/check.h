@@ -30,5 +30,3 @@ struct check_group {
 extern const struct check_group check_privileges;   /* check_privileges.c */
 extern const struct check_group check_tasks;        /* check_tasks.c: what must work on tasks, tried on a child */
 extern const struct check_group check_objects;      /* check_objects.c: what single kinds of objects need */
-
-int cmd_check(int argc, char **argv);
