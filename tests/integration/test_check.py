@@ -3,6 +3,7 @@
 
 import json
 import os
+import pwd
 import subprocess
 
 import pytest
@@ -11,8 +12,11 @@ import firn_harness as h
 
 
 def check(*args, user=None, **env):
+    ids = {}
+    if user:
+        ids = {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []}
     return subprocess.run([*h.Firn().command, "check", *args], capture_output=True, text=True, check=False, timeout=20,
-                          user=user, group=user, extra_groups=[] if user else None, env={**os.environ, **env})
+                          env={**os.environ, **env}, **ids)
 
 
 def features(**kwargs):
