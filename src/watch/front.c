@@ -228,16 +228,20 @@ static int wait_for_root(struct front *f)
 
 static int succeed(struct front *f)
 {
-	char line[256];
-	size_t len = totals_line(f->role == FRONT_DUMP, recorder, monotonic_ns() - recorder->start_ns, line, sizeof(line));
+	bool dump = f->role == FRONT_DUMP;
+	uint64_t elapsed = monotonic_ns() - recorder->start_ns;
+	char line[256], stats[512];
+	size_t len = totals_line(dump, recorder, elapsed, line, sizeof(line));
 
 	log_info(0, "%.*s", (int)len - 1, line);
 	if (f->drawn_ns && f->draw)
 		console_printf(&f->console, STDERR_FILENO, "\r\033[K");
 	console_write(&f->console, STDOUT_FILENO, line, len);
+	if (f->options->display_stats)
+		console_write(&f->console, STDOUT_FILENO, stats, stats_lines(dump, recorder, elapsed, stats, sizeof(stats)));
 	if (f->options->status_fd >= 0)
 		console_write(&f->console, f->options->status_fd, "\0", 1);
-	if (f->role == FRONT_DUMP || f->options->restore_detached)
+	if (dump || f->options->restore_detached)
 		return EXIT_DONE;
 	(void)scribe_finish(&f->scribe, FLUSH_MS);
 	return wait_for_root(f);
@@ -332,7 +336,8 @@ int front_run(enum front_role role, const struct options *o, engine_fn engine, v
 		.done_fd = -1,
 		.engine_pidfd = -1,
 		.scribe.pidfd = -1,
-		.draw = isatty(STDERR_FILENO),
+		/* Where log lines come to the same terminal they are progress enough. */
+		.draw = isatty(STDERR_FILENO) && (o->log_path || o->verbosity <= LOG_WARN),
 		.deadlines = { .deadline_ms = o->deadline_ms, .stall_ms = o->stall_ms, .seize_ms = o->seize_ms },
 	};
 	int r;

@@ -79,3 +79,19 @@ size_t totals_line(bool dump, const struct recorder *r, uint64_t elapsed_ns, cha
 		n = snprintf(buf, size, "restored %s: read %s, took %s\n", counts, bytes, took);
 	return clamp(n, size);
 }
+
+size_t stats_lines(bool dump, const struct recorder *r, uint64_t elapsed_ns, char *buf, size_t size)
+{
+	unsigned long long moved = atomic_load(&r->bytes);
+	int n;
+
+	n = snprintf(buf, size,
+		     "%s statistics:\n  total time    %llu us\n  tasks         %llu\n  threads       %llu\n"
+		     "  memory moved  %llu bytes\n",
+		     dump ? "dump" : "restore", (unsigned long long)elapsed_ns / 1000,
+		     (unsigned long long)atomic_load(&r->tasks), (unsigned long long)atomic_load(&r->threads), moved);
+	if (dump && n > 0 && (size_t)n < size)
+		n += snprintf(buf + n, size - (size_t)n, "  frozen time   %llu us\n  images        %llu bytes\n",
+			      (unsigned long long)r->frozen_ns / 1000, (unsigned long long)r->wrote_bytes);
+	return clamp(n, size);
+}

@@ -20,3 +20,6 @@ size_t progress_line(const char *name, const struct recorder *r, uint64_t elapse
 
 /* "dumped 3 tasks, 7 threads: frozen for 3.1 ms, wrote 4.2 MiB, took 12 ms\n". Returns the length. */
 size_t totals_line(bool dump, const struct recorder *r, uint64_t elapsed_ns, char *buf, size_t size);
+
+/* --display-stats: several lines. Returns the length. */
+size_t stats_lines(bool dump, const struct recorder *r, uint64_t elapsed_ns, char *buf, size_t size);

@@ -162,6 +162,8 @@ void recorder_target_add(pid_t pid, pid_t tid)
 	}
 	if (!free_slot)
 		return;
+	if (atomic_load(&free_slot->tid) == 0)
+		atomic_fetch_add(&recorder->target_slots, 1);
 	atomic_store(&free_slot->pid, pid);
 	atomic_store(&free_slot->tid, tid);
 	atomic_fetch_add(&recorder->target_count, 1);

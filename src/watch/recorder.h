@@ -76,7 +76,8 @@ struct recorder {
 	_Atomic pid_t restored_root;        /* restore: the root task once it exists */
 	atomic_bool restore_released;       /* restore: the tree runs; it must no longer be killed when the engine ends */
 	struct error error;                 /* valid once the engine has ended with a code other than 0 */
-	atomic_uint target_count;
+	atomic_uint target_count;           /* held now */
+	atomic_uint target_slots;           /* ever used: a search ends when it met so many */
 	struct recorder_target targets[RECORDER_TARGETS];
 
 	/* front → engine */

@@ -30,7 +30,7 @@ static void look_at_all(pid_t engine, struct rollback_proof *p)
 	pid_t tracer = recorder->engine_tracer_tid;
 
 	memset(p, 0, sizeof(*p));
-	for (size_t i = 0; i < RECORDER_TARGETS; i++) {
+	for (size_t i = 0; i < RECORDER_TARGETS && p->checked < atomic_load(&recorder->target_slots); i++) {
 		pid_t tid = abs(atomic_load(&recorder->targets[i].tid));
 		struct glance g;
 
