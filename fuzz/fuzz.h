@@ -11,10 +11,10 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* What a parser promises of what it accepted. Not assert(): it must hold in builds without assertions as well. */
-#define PROMISED(condition)     \
-	do {                    \
+#define PROMISED(condition)       \
+	do {                      \
 		if (!(condition)) \
-			abort(); \
+			abort();  \
 	} while (0)
 
 /* Reads a string to its end, so that the sanitizer sees one that is not terminated. */

@@ -13,7 +13,7 @@
  * Each input is a heap block of exactly its size, so that the sanitizers see a read beyond it.
  */
 
-#define VARIANTS 400        /* of each sort and sample, spread evenly */
+#define VARIANTS 400 /* of each sort and sample, spread evenly */
 
 static void run_one(const uint8_t *data, size_t size)
 {

@@ -91,8 +91,9 @@ static void check_rows(struct report *report, const struct check_group *group, c
 			.hint = row->hint,
 		};
 
-		r.state = row->probe ? row->probe(f, r.detail, sizeof(r.detail)) :
-				       features_capable(f, row->capability) ? CHECK_YES : CHECK_NO;
+		r.state = row->probe				 ? row->probe(f, r.detail, sizeof(r.detail))
+			  : features_capable(f, row->capability) ? CHECK_YES
+								 : CHECK_NO;
 		report_add(report, &r);
 	}
 }
@@ -209,12 +210,13 @@ struct arguments {
 };
 
 /* Those behind --help are CRIU's, whose plain check leaves out what they add: here everything is always looked at. */
-static const char *const option_names[] = { "json", "feature", "help", "all", "extra", "experimental", "ms",
-					    "no-default-config" };
+static const char *const option_names[] = { "json",  "feature",	     "help", "all",
+					    "extra", "experimental", "ms",   "no-default-config" };
 
 static int unknown_option(const char *word)
 {
-	const char *near = strncmp(word, "--", 2) == 0 ? nearest_name(word + 2, option_names, ARRAY_SIZE(option_names)) : NULL;
+	const char *near =
+		strncmp(word, "--", 2) == 0 ? nearest_name(word + 2, option_names, ARRAY_SIZE(option_names)) : NULL;
 
 	if (near)
 		(void)fprintf(stderr, "firn check: there is no option %s. Did you mean --%s?\n", word, near);

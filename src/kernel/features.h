@@ -14,13 +14,13 @@
  * commas, turns features off, so that every fallback can be tested: FIRN_WITHOUT=pagemap_scan,close_range.
  */
 struct features {
-	unsigned release_major, release_minor;       /* of uname(2): 6, 18 */
-	size_t page_size;                            /* bytes */
-	size_t xsave_size;                           /* bytes of the xsave area with all enabled components; 0 = no xsave */
-	uint64_t xsave_mask;                         /* XCR0 */
-	uint64_t cap_eff;                            /* effective capabilities of firn itself, a bit each */
-	pid_t pid_max;                               /* /proc/sys/kernel/pid_max; 0 = unknown */
-	uint64_t without;                            /* bit i: feature_rows[i] was turned off by FIRN_WITHOUT */
+	unsigned release_major, release_minor; /* of uname(2): 6, 18 */
+	size_t page_size;		       /* bytes */
+	size_t xsave_size;		       /* bytes of the xsave area with all enabled components; 0 = no xsave */
+	uint64_t xsave_mask;		       /* XCR0 */
+	uint64_t cap_eff;		       /* effective capabilities of firn itself, a bit each */
+	pid_t pid_max;			       /* /proc/sys/kernel/pid_max; 0 = unknown */
+	uint64_t without;		       /* bit i: feature_rows[i] was turned off by FIRN_WITHOUT */
 
 	/* A name of FIRN_WITHOUT each, see features.c for what each is for */
 	bool clone3_set_tid;
@@ -40,13 +40,13 @@ struct features {
 
 /* A row per bool above. */
 struct feature {
-	const char *name;                            /* "pagemap_scan" */
-	size_t offset;                               /* of its bool in struct features */
-	bool required;                               /* a dump or a restore of a plain tree cannot do without */
-	const char *since;                           /* "Linux 6.7" */
-	const char *purpose;                         /* what firn uses it for */
-	const char *missing;                         /* what happens without */
-	const char *hint;                            /* what helps */
+	const char *name;    /* "pagemap_scan" */
+	size_t offset;	     /* of its bool in struct features */
+	bool required;	     /* a dump or a restore of a plain tree cannot do without */
+	const char *since;   /* "Linux 6.7" */
+	const char *purpose; /* what firn uses it for */
+	const char *missing; /* what happens without */
+	const char *hint;    /* what helps */
 	bool (*probe)(const struct features *f);
 };
 extern const struct feature feature_rows[];

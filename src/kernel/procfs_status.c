@@ -28,8 +28,8 @@ enum line_kind {
 struct line {
 	const char *key;
 	enum line_kind kind;
-	size_t offset;          /* in struct proc_status */
-	bool required;          /* stands in the status of every task, zombies included, since Linux 5.15 */
+	size_t offset; /* in struct proc_status */
+	bool required; /* stands in the status of every task, zombies included, since Linux 5.15 */
 };
 
 #define AT(field) offsetof(struct proc_status, field)

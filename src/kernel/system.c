@@ -10,10 +10,10 @@
 #define IOPRIO_WHO_PROCESS 1
 
 /* syscall(2) with the kernel's own convention for errors. */
-#define CALL(...)                                          \
-	({                                                 \
-		long result = syscall(__VA_ARGS__);        \
-		result < 0 ? -(long)errno : result;        \
+#define CALL(...)                                   \
+	({                                          \
+		long result = syscall(__VA_ARGS__); \
+		result < 0 ? -(long)errno : result; \
 	})
 
 pid_t sys_clone3(const struct system_clone_args *args, size_t size)

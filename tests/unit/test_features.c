@@ -188,8 +188,8 @@ static void test_pagemap_scan(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_probe),	  cmocka_unit_test(test_without), cmocka_unit_test(test_rows),
-		cmocka_unit_test(test_vm),	  cmocka_unit_test(test_pidfd),	  cmocka_unit_test(test_clone3),
+		cmocka_unit_test(test_probe),	   cmocka_unit_test(test_without),	cmocka_unit_test(test_rows),
+		cmocka_unit_test(test_vm),	   cmocka_unit_test(test_pidfd),	cmocka_unit_test(test_clone3),
 		cmocka_unit_test(test_scheduling), cmocka_unit_test(test_pagemap_scan),
 	};
 

@@ -71,9 +71,10 @@ static void test_text_unescape(void **state)
 }
 
 #define STAT_REST                                                                                                      \
-	" R 18538 18537 10800 34816 -1 4194304 3157 6547 5 0 4 4 3 4 20 -5 3 0 193399 20033536 3725 "                   \
+	" R 18538 18537 10800 34816 -1 4194304 3157 6547 5 0 4 4 3 4 20 -5 3 0 193399 20033536 3725 "                  \
 	"18446744073709551615 94573551255552 94573551255893 140732412095520 0 0 0 0 16781312 2 0 0 0 17 1 40 2 0 0 0 " \
-	"94573551267248 94573551267864 94574017191936 140732412098706 140732412098749 140732412098750 140732412100559 " \
+	"94573551267248 94573551267864 94574017191936 140732412098706 140732412098749 140732412098750 "                \
+	"140732412100559 "                                                                                             \
 	"256\n"
 
 static void test_stat(void **state)
@@ -122,19 +123,21 @@ static void test_stat_hostile(void **state)
 	assert_int_equal(parse_proc_stat(TEXT("99999999999 (x)" STAT_REST), &s), -EINVAL);
 	assert_int_equal(parse_proc_stat(TEXT("-1 (x)" STAT_REST), &s), -EINVAL);
 	assert_int_equal(parse_proc_stat(TEXT("1 )(x" STAT_REST), &s), -EINVAL);
-	assert_int_equal(parse_proc_stat(TEXT("1 (aaaaaaaaaaaaaaaabbbbbbbbbbbbbbbbccccccccccccccccdddddddddddddddd)" STAT_REST),
-					 &s),
-			 -EINVAL);
+	assert_int_equal(
+		parse_proc_stat(TEXT("1 (aaaaaaaaaaaaaaaabbbbbbbbbbbbbbbbccccccccccccccccdddddddddddddddd)" STAT_REST),
+				&s),
+		-EINVAL);
 	assert_int_equal(s.pid, 4711);
 }
 
 #define STATUS                                                                                                         \
-	"Name:\ta\\nb\\\\ c\nUmask:\t0027\nState:\tT (stopped)\nTgid:\t12\nNgid:\t0\nPid:\t13\nPPid:\t1\nTracerPid:\t99\n"  \
-	"Uid:\t1000\t1001\t1002\t4294967294\nGid:\t5\t6\t7\t8\nFDSize:\t256\nGroups:\t4 24 1000 \nNStgid:\t12\n"            \
-	"NSpid:\t12\t3\t1\nNSpgid:\t1\nVmPeak:\t    3060 kB\nTHP_enabled:\t1\nThreads:\t7\nSigQ:\t0/96365\n"                \
-	"SigPnd:\t0000000000000001\nShdPnd:\t0000000000000002\nSigBlk:\t0000000000000004\nSigIgn:\t0000000000001000\n"     \
-	"SigCgt:\t8000000000000010\nCapInh:\t0000000000000001\nCapPrm:\t000001fffeffffff\nCapEff:\t0000000000000002\n"     \
-	"CapBnd:\t0000000000000003\nCapAmb:\t0000000000000004\nNoNewPrivs:\t1\nSeccomp:\t2\nSeccomp_filters:\t3\n"        \
+	"Name:\ta\\nb\\\\ c\nUmask:\t0027\nState:\tT "                                                                 \
+	"(stopped)\nTgid:\t12\nNgid:\t0\nPid:\t13\nPPid:\t1\nTracerPid:\t99\n"                                         \
+	"Uid:\t1000\t1001\t1002\t4294967294\nGid:\t5\t6\t7\t8\nFDSize:\t256\nGroups:\t4 24 1000 \nNStgid:\t12\n"       \
+	"NSpid:\t12\t3\t1\nNSpgid:\t1\nVmPeak:\t    3060 kB\nTHP_enabled:\t1\nThreads:\t7\nSigQ:\t0/96365\n"           \
+	"SigPnd:\t0000000000000001\nShdPnd:\t0000000000000002\nSigBlk:\t0000000000000004\nSigIgn:\t0000000000001000\n" \
+	"SigCgt:\t8000000000000010\nCapInh:\t0000000000000001\nCapPrm:\t000001fffeffffff\nCapEff:\t0000000000000002\n" \
+	"CapBnd:\t0000000000000003\nCapAmb:\t0000000000000004\nNoNewPrivs:\t1\nSeccomp:\t2\nSeccomp_filters:\t3\n"     \
 	"Cpus_allowed:\t3\n"
 
 static void test_status(void **state)
@@ -195,8 +198,8 @@ static void test_status_hostile(void **state)
 }
 
 #define AREA_DETAIL                                                                                                    \
-	"Size:                  8 kB\nKernelPageSize:     2048 kB\nMMUPageSize:           4 kB\nRss:                 "  \
-	"  8 kB\nAnonymous:             4 kB\nSwap:                 12 kB\nSwapPss:               1 kB\n"               \
+	"Size:                  8 kB\nKernelPageSize:     2048 kB\nMMUPageSize:           4 kB\nRss:                 " \
+	"  8 kB\nAnonymous:             4 kB\nSwap:                 12 kB\nSwapPss:               1 kB\n"              \
 	"VmFlags: rd wr mr mw me sl zz ac \n"
 
 static void test_maps(void **state)
@@ -204,7 +207,8 @@ static void test_maps(void **state)
 	static const char text[] =
 		"55ba605d4000-55ba605d6000 r--p 00000000 fe:00 247498                     /usr/bin/head\n"
 		"55ba605d6000-55ba605d8000 r-xp 00002000 fe:00 247498                     /usr/bin/head\n"
-		"7efe3f5bc000-7efe3f5be000 rw-s 00000000 fe:00 10952873                   /tmp/a\\012b\\040 c (deleted)\n"
+		"7efe3f5bc000-7efe3f5be000 rw-s 00000000 fe:00 10952873                   /tmp/a\\012b\\040 c "
+		"(deleted)\n"
 		"7efe3f5be000-7efe3f5bf000 ---p 00000000 00:00 0 \n"
 		"7ffc1e000000-7ffc1e021000 rw-p 00000000 00:00 0                          [stack]\n"
 		"ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0                  [vsyscall]\n";
@@ -251,7 +255,8 @@ static void test_smaps(void **state)
 	assert_int_equal(m[1].rss, 8192);
 	assert_int_equal(m[1].anonymous, 4096);
 	assert_int_equal(m[1].swap, 12288);
-	assert_true(m[1].vm_flags == (VMFLAG_RD | VMFLAG_WR | VMFLAG_MR | VMFLAG_MW | VMFLAG_ME | VMFLAG_SL | VMFLAG_AC));
+	assert_true(m[1].vm_flags ==
+		    (VMFLAG_RD | VMFLAG_WR | VMFLAG_MR | VMFLAG_MW | VMFLAG_ME | VMFLAG_SL | VMFLAG_AC));
 	assert_int_equal(parse_proc_maps(TEXT(text), false, &a, &m, &n), -EINVAL);
 	arena_release(&a);
 }
@@ -285,9 +290,10 @@ static void test_maps_hostile(void **state)
 	assert_null(m);
 	assert_int_equal(n, 4711);
 	/* A NUL inside of a path that begins as the one before it */
-	assert_int_equal(parse_proc_maps(TEXT("1000-2000 rw-p 00000000 00:00 1 /a\n2000-3000 rw-p 00000000 00:00 1 /a\0b\n"),
-					 false, &a, &m, &n),
-			 0);
+	assert_int_equal(
+		parse_proc_maps(TEXT("1000-2000 rw-p 00000000 00:00 1 /a\n2000-3000 rw-p 00000000 00:00 1 /a\0b\n"),
+				false, &a, &m, &n),
+		0);
 	arena_release(&a);
 }
 
