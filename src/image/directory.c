@@ -409,7 +409,7 @@ int image_dir_commit(struct image_dir *d, const ProtobufCMessage *inventory, str
 
 void image_dir_abandon(struct image_dir *d)
 {
-	static const char *const first[] = { INVENTORY_NAME, INVENTORY_PART, MANIFEST_NAME };
+	static const char *const first[] = { INVENTORY_NAME, INVENTORY_PART, MANIFEST_NAME, "stats-dump" };
 
 	if (!d->manifest || !d->manifest->writing)
 		return;

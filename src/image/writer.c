@@ -107,6 +107,11 @@ int image_writer_close(struct image_writer *w, struct error *e)
 
 	writer_name(w, name);
 	r = image_put_file(w->dir, name, w->buf, w->len, false, e);
+	if (w->type == IMAGE_STATS) {
+		/* No part of the checkpoint: whoever reads it may take it away. */
+		image_writer_discard(w);
+		return r;
+	}
 	if (r == 0 && manifest_add(w->dir->manifest, name, false, &f) < 0) {
 		(void)unlinkat(w->dir->fd, name, 0);
 		r = raise_writer(w, "malloc", 0, ENOMEM, e);

@@ -571,8 +571,21 @@ static void stats(void **state)
 	assert_int_equal(image_write_stats(fd, f->path, IMAGE_STATS_DUMP, &s.base, &f->error), 0);
 	assert_int_equal(image_write_stats(fd, f->path, IMAGE_STATS_DUMP, &s.base, &f->error), 0);
 	close(fd);
+	/* Written into the images folder it is still no part of the checkpoint. */
+	assert_int_equal(image_dir_create(&f->dir, f->path, &f->error), 0);
+	write_tree(f);
+	{
+		struct image_writer w;
+
+		assert_int_equal(image_writer_open(&w, &f->dir, IMAGE_STATS, IMAGE_STATS_DUMP, &f->error), 0);
+		assert_int_equal(image_write(&w, &s.base, &f->error), 0);
+		assert_int_equal(image_writer_close(&w, &f->error), 0);
+	}
+	commit(f);
 	assert_int_equal(get(f, "stats-dump", buf, sizeof(buf)), 12);
 	assert_memory_equal(buf, "\x40\x59\x10\x55\x06\x33\x09\x57\x00\x00\x00\x00", 12);
+	put(f, "stats-dump", "x", 1);
+	assert_int_equal(read_tree(f), 0);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
