@@ -12,7 +12,9 @@ const struct kind *const kinds[] = {
 	&kind_fifo,
 	&kind_eventfd,
 	&kind_unix_socket,
-	/* memfd, terminals: before regular */
+	&kind_inet_socket,
+	&kind_memfd,
+	/* terminals: before regular */
 	&kind_regular,
 	&kind_refused,
 };
