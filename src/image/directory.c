@@ -415,8 +415,10 @@ void image_dir_abandon(struct image_dir *d)
 		return;
 	for (size_t i = 0; i < ARRAY_SIZE(first); i++)
 		(void)unlinkat(d->fd, first[i], 0);
-	for (size_t i = 0; i < d->manifest->n; i++)
+	for (size_t i = 0; i < d->manifest->n; i++) {
 		(void)unlinkat(d->fd, d->manifest->files[i].name, 0);
+		free(d->manifest->files[i].name);
+	}
 	d->manifest->n = 0;
 	d->manifest->bytes = 0;
 }
