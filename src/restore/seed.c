@@ -39,15 +39,9 @@ int raise_pid_taken(struct operation *op, pid_t pid)
 	return -EEXIST;
 }
 
-/*
- * The child's side. glibc's registration for restartable sequences must go before the memory it points to does: the
- * kernel writes there at the next return to user space and would kill the task.
- */
+/* The child's side. It may be stopped before it has run a single instruction, so nothing may depend on what it does. */
 static void __attribute__((noreturn)) wait_to_be_seized(void)
 {
-	if (__rseq_size > 0)
-		(void)syscall(__NR_rseq, (char *)__builtin_thread_pointer() + __rseq_offset, 32u, 1 /* UNREGISTER */,
-			      RSEQ_SIG);
 	for (;;)
 		(void)pause();
 }
@@ -95,6 +89,11 @@ static int strip_seed(struct operation *op, struct puppet *p, struct channel *c)
 	if (r < 0)
 		return r;
 	batch_call(&b, 0, __NR_prctl, PR_SET_PDEATHSIG, 0);
+	/* glibc's registration for restartable sequences, inherited from this thread, must go before the memory it points to
+	 * does: the kernel writes there at the next return to user space and would kill the task. */
+	if (__rseq_size > 0)
+		batch_call(&b, 0, __NR_rseq, (uint64_t)(uintptr_t)__builtin_thread_pointer() + (uint64_t)__rseq_offset, 32,
+			   1 /* UNREGISTER */, RSEQ_SIG);
 	batch_call(&b, 0, __NR_munmap, 0, op->island);
 	batch_call(&b, 0, __NR_munmap, end, TASK_SIZE_MAX - end);
 	if (c->number > 0)
