@@ -419,6 +419,9 @@ int files_add_mapping(struct operation *op, struct task *t, const struct proc_ma
 	char name[64];
 	int r;
 
+	r = table_create(op);
+	if (r < 0)
+		return r;
 	f.info.flags = writable ? O_RDWR : O_RDONLY;
 	slot = path_slot(op, dev, m->inode, f.info.flags, m->path);
 	if (!slot)

@@ -11,8 +11,11 @@
 
 int table_create(struct operation *op)
 {
-	struct file_table *t = arena_alloc(&op->arena, sizeof(*t));
+	struct file_table *t;
 
+	if (op->files)
+		return 0;
+	t = arena_alloc(&op->arena, sizeof(*t));
 	if (!t)
 		return raise_no_memory(op);
 	t->next_id = 1;

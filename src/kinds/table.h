@@ -5,7 +5,7 @@
 
 /* Between table.c, collect.c and images.c: the table of open files behind the functions of kind.h. */
 
-/* Makes op->files, empty. */
+/* Makes op->files, empty, when there is none yet. */
 int table_create(struct operation *op);
 /* The first kind of the registry that takes these facts; never NULL (kind_refused takes all). */
 const struct kind *kind_recognise(const struct fd_facts *f);

@@ -2,6 +2,7 @@
 #include "restore/read.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -145,7 +146,7 @@ static int read_task_core(struct operation *op, struct task *t)
 		return r;
 	t->state = (enum task_state)t->core->tc->task_state;
 	t->exit_code = (int)t->core->tc->exit_code;
-	(void)strncpy(t->comm, t->core->tc->comm ? t->core->tc->comm : "", sizeof(t->comm) - 1);
+	comm_copy(t->comm, t->core->tc->comm ? t->core->tc->comm : "");
 	if (t->state == TASK_ZOMBIE) {
 		op->tree.n_threads -= t->n_threads;
 		t->n_threads = 0;

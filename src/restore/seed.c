@@ -26,24 +26,28 @@
 
 int raise_pid_taken(struct operation *op, pid_t pid)
 {
-	struct proc_stat holder = { 0 };
+	struct proc_stat holder = { 0 }, parent = { 0 };
 	int fd = procfs_open(pid);
 
 	if (fd >= 0) {
 		(void)read_proc_stat(fd, &holder);
 		close(fd);
 	}
-	(void)error_raise(op->error, EEXIST, "pid %d is taken by another task (%s)", pid,
-			  holder.comm[0] ? holder.comm : "it has just ended");
-	error_hint(op->error, "End that task, or restore where the number is free, such as in a new pid namespace.");
+	if (holder.state != 'Z') {
+		(void)error_raise(op->error, EEXIST, "pid %d is taken by another task (%s)", pid,
+				  holder.comm[0] ? holder.comm : "it has just ended");
+		error_hint(op->error, "End that task, or restore where the number is free, such as in a new pid namespace.");
+		return -EEXIST;
+	}
+	fd = procfs_open(holder.ppid);
+	if (fd >= 0) {
+		(void)read_proc_stat(fd, &parent);
+		close(fd);
+	}
+	(void)error_raise(op->error, EEXIST, "pid %d is still held by a task that has ended (%s) and that its parent, pid %d (%s), "
+			  "has not waited for", pid, holder.comm, holder.ppid, parent.comm);
+	error_hint(op->error, "Its parent has to call wait(); when that is pid 1 of a container, run one that reaps (such as tini).");
 	return -EEXIST;
-}
-
-/* The child's side. It may be stopped before it has run a single instruction, so nothing may depend on what it does. */
-static void __attribute__((noreturn)) wait_to_be_seized(void)
-{
-	for (;;)
-		(void)pause();
 }
 
 static int clone_seed(struct operation *op, struct task *root)
@@ -64,7 +68,8 @@ static int clone_seed(struct operation *op, struct task *root)
 	if (pid == 0) {
 		/* Nobody is left to free this task when the engine dies before it was seized. */
 		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-		wait_to_be_seized();
+		for (;;)
+			(void)pause();
 	}
 	(void)sigprocmask(SIG_SETMASK, &old, NULL);
 	if (pid == -EEXIST)
@@ -89,11 +94,11 @@ static int strip_seed(struct operation *op, struct puppet *p, struct channel *c)
 	if (r < 0)
 		return r;
 	batch_call(&b, 0, __NR_prctl, PR_SET_PDEATHSIG, 0);
-	/* glibc's registration for restartable sequences, inherited from this thread, must go before the memory it points to
-	 * does: the kernel writes there at the next return to user space and would kill the task. */
+	/* The C library's registration for restartable sequences goes before the memory it points to does: the kernel
+	 * writes there at a return to user space and would kill the task. */
 	if (__rseq_size > 0)
-		batch_call(&b, 0, __NR_rseq, (uint64_t)(uintptr_t)__builtin_thread_pointer() + (uint64_t)__rseq_offset, 32,
-			   1 /* UNREGISTER */, RSEQ_SIG);
+		batch_call(&b, CALL_MAY_FAIL, __NR_rseq, (uint64_t)__builtin_thread_pointer() + (uint64_t)__rseq_offset, 32,
+			   1 /* RSEQ_FLAG_UNREGISTER */, RSEQ_SIG);
 	batch_call(&b, 0, __NR_munmap, 0, op->island);
 	batch_call(&b, 0, __NR_munmap, end, TASK_SIZE_MAX - end);
 	if (c->number > 0)

@@ -304,6 +304,8 @@ int tree_seize(struct operation *op)
 	drop_dead(&op->tree);
 	if (op->tree.n_tasks == 0 || op->tree.tasks[0] != root || root->state == TASK_ZOMBIE)
 		return error_raise(op->error, ESRCH, "pid %d ended while it was being stopped", op->options->tree);
+	atomic_store(&recorder->tasks, op->tree.n_tasks);
+	atomic_store(&recorder->threads, op->tree.n_threads);
 	log_info(0, "stopped %zu tasks with %zu threads", op->tree.n_tasks, op->tree.n_threads);
 	return 0;
 }
