@@ -43,7 +43,12 @@ static void on_cancel(int signo)
 static void on_tick(int signo)
 {
 	(void)signo;
-	if (getppid() != engine_front && ++engine_ticks > ENGINE_GRACE_TICKS)
+	if (getppid() == engine_front)
+		return;
+	engine_ticks++;
+	if (engine_ticks > ENGINE_GRACE_TICKS / 2)
+		atomic_store(&recorder->hurry, true);
+	if (engine_ticks > ENGINE_GRACE_TICKS)
 		_exit(1);
 }
 

@@ -29,6 +29,7 @@
 #include "watch/rollback.h"
 
 #define PULSE_MS 100            /* how often a cancelled engine is interrupted */
+#define HURRY_NS 1000000000ull  /* from the cancelling until rolling back is cut short */
 #define GRACE_NS 2000000000ull  /* from the cancelling to SIGKILL */
 #define LAST_NS 1000000000ull   /* how long a killed engine, or one that has its result, is waited for */
 #define REDRAW_MS 100
@@ -153,6 +154,8 @@ static int tick(struct front *f, uint64_t now)
 		f->killed = true;
 		return millis_until(f->cancel_ns + GRACE_NS + LAST_NS, now);
 	}
+	if (now - f->cancel_ns >= HURRY_NS)
+		atomic_store(&recorder->hurry, true);
 	engine_interrupt(f);
 	return PULSE_MS;
 }

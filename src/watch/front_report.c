@@ -164,6 +164,9 @@ static void outcome_of_dump(const struct front *f, char *buf, size_t size)
 			       "%zu of %zu threads are still held by the engine (thread %d of pid %d, state %c): they are let go "
 			       "when the engine, pid %d, ends",
 			       p->held, p->checked, p->held_tid, p->held_pid, p->held_state, f->engine);
+	else if (atomic_load(&recorder->images_complete))
+		(void)snprintf(buf, size, "The images are complete; %zu of %zu threads have ended, none is held", p->gone,
+			       p->checked);
 	else if (p->gone && recorder->step.stage == STAGE_RELEASE)
 		(void)snprintf(buf, size, "It happened while the tasks were let go: %zu of %zu threads have ended, none is held",
 			       p->gone, p->checked);

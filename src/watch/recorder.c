@@ -189,7 +189,9 @@ void recorder_target_remove(pid_t tid)
 
 bool recorder_cancelled(void)
 {
-	return recorder && atomic_load(&recorder->cancelled);
+	if (!recorder || !atomic_load(&recorder->cancelled))
+		return false;
+	return recorder->step.stage != STAGE_ROLLBACK || atomic_load(&recorder->hurry);
 }
 
 bool recorder_target_known(pid_t tid)

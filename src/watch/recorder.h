@@ -74,6 +74,7 @@ struct recorder {
 	pid_t engine_tracer_tid;            /* gets SIGUSR1; the engine's main thread unless the engine says otherwise */
 	atomic_int engine_result;           /* RECORDER_RUNNING until the engine returned 0 or -errno */
 	_Atomic pid_t restored_root;        /* restore: the root task once it exists */
+	atomic_bool images_complete;        /* dump: committed; a failure from now on must keep the images */
 	atomic_bool restore_released;       /* restore: the tree runs; it must no longer be killed when the engine ends */
 	struct error error;                 /* valid once the engine has ended with a code other than 0 */
 	atomic_uint target_count;           /* held now */
@@ -82,6 +83,7 @@ struct recorder {
 
 	/* front → engine */
 	atomic_bool cancelled;              /* set once; the engine rolls back as soon as it sees it */
+	atomic_bool hurry;                  /* set a second later: cuts the rolling back short, too */
 
 	uint64_t start_ns;                  /* CLOCK_MONOTONIC; the zero of the log's times */
 
@@ -132,6 +134,9 @@ bool recorder_target_known(pid_t tid);
  * Has the front asked for an end (signal, deadline, stall)? Every loop and every interrupted wait of the engine asks.
  * The front also sends the tracer thread SIGUSR1 every 100 ms until it ends, so that a blocking waitpid() or
  * futex() returns with EINTR (the handler does nothing, no SA_RESTART).
+ *
+ * In STAGE_ROLLBACK the answer is no, so that what heals a task can wait for it as usual; it becomes yes one second
+ * after the cancelling, and two seconds after it the front kills the engine: what is left to do must then be quick.
  */
 bool recorder_cancelled(void);
 

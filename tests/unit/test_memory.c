@@ -1,0 +1,479 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "kernel/features.h"
+#include "memory/plan.h"
+
+#define P PAGE_BYTES
+
+static const struct memory_host host = { .shmem_major = 0, .shmem_minor = 1 };
+
+static VmaEntry convert(const struct proc_map *m)
+{
+	VmaEntry v = VMA_ENTRY__INIT;
+	enum area_sort sort;
+	const char *why = NULL;
+
+	assert_int_equal(area_classify(m, &host, &sort, &why), 0);
+	area_to_entry(m, sort, &v);
+	return v;
+}
+
+static const char *refused(const struct proc_map *m)
+{
+	enum area_sort sort;
+	const char *why = NULL;
+
+	assert_int_equal(area_classify(m, &host, &sort, &why), -EOPNOTSUPP);
+	assert_non_null(why);
+	return why;
+}
+
+static void test_anonymous(void **state)
+{
+	struct proc_map m = { .start = 0x10000, .end = 0x14000, .prot = PROT_READ | PROT_WRITE, .path = "" };
+	VmaEntry v;
+
+	(void)state;
+	m.vm_flags = VMFLAG_RD | VMFLAG_WR | VMFLAG_MR | VMFLAG_MW | VMFLAG_ME | VMFLAG_AC;
+	v = convert(&m);
+	assert_int_equal(v.status, AREA_REGULAR | AREA_ANON_PRIVATE);
+	assert_int_equal(v.flags, MAP_PRIVATE | MAP_ANONYMOUS);
+	assert_int_equal(v.fd, -1);
+	assert_false(v.has_madv);
+	assert_false(v.has_fdflags);
+	assert_true(area_has_private_pages(&v));
+
+	m.path = "[heap]";
+	assert_int_equal(convert(&m).status, AREA_REGULAR | AREA_HEAP | AREA_ANON_PRIVATE);
+	m.path = "[stack]";
+	m.vm_flags |= VMFLAG_GD;
+	assert_int_equal(convert(&m).flags, MAP_PRIVATE | MAP_ANONYMOUS | MAP_GROWSDOWN);
+	m.path = "[anon:arena]";
+	m.vm_flags = VMFLAG_NR | VMFLAG_LO;
+	assert_int_equal(convert(&m).flags, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_LOCKED);
+}
+
+static void test_advice(void **state)
+{
+	struct proc_map m = { .start = 0x10000, .end = 0x14000, .prot = PROT_READ, .path = "" };
+	VmaEntry v;
+
+	(void)state;
+	m.vm_flags = VMFLAG_RR | VMFLAG_SR | VMFLAG_DC | VMFLAG_DD | VMFLAG_HG | VMFLAG_NH | VMFLAG_MG | VMFLAG_WF;
+	v = convert(&m);
+	assert_true(v.has_madv);
+	assert_int_equal(v.madv, 0x2 | 0x4 | 0x400 | 0x10000 | 0x4000 | 0x8000 | 0x1000 | 0x40000);
+	m.vm_flags = VMFLAG_LO | VMFLAG_LF;
+	v = convert(&m);
+	assert_int_equal(v.flags, MAP_PRIVATE | MAP_ANONYMOUS | MAP_LOCKED);
+	assert_true(v.firn_lock_on_fault);
+}
+
+static void test_kernel_areas(void **state)
+{
+	struct proc_map m = { .start = 0x10000, .end = 0x14000, .prot = PROT_READ, .path = "[vvar]" };
+
+	(void)state;
+	m.vm_flags = VMFLAG_IO | VMFLAG_PF | VMFLAG_DE | VMFLAG_DD;
+	assert_int_equal(convert(&m).status, AREA_REGULAR | AREA_ANON_PRIVATE | AREA_VVAR);
+	m.path = "[vvar_vclock]";
+	assert_int_equal(convert(&m).status, AREA_REGULAR | AREA_ANON_PRIVATE | AREA_VVAR);
+	m.path = "[vdso]";
+	assert_int_equal(convert(&m).status, AREA_REGULAR | AREA_ANON_PRIVATE | AREA_VDSO);
+	m.path = "[vsyscall]";
+	assert_int_equal(convert(&m).status, AREA_ANON_PRIVATE | AREA_VSYSCALL);
+}
+
+static void test_files(void **state)
+{
+	struct proc_map m = { .start = 0x10000, .end = 0x14000, .prot = PROT_READ, .path = "/lib/x", .inode = 7,
+			      .dev_major = 8, .offset = 0x3000 };
+	VmaEntry v;
+
+	(void)state;
+	v = convert(&m);
+	assert_int_equal(v.status, AREA_REGULAR | AREA_FILE_PRIVATE);
+	assert_int_equal(v.flags, MAP_PRIVATE);
+	assert_int_equal(v.pgoff, 0x3000);
+	assert_int_equal(v.fdflags, O_RDONLY);
+	m.shared = true;
+	v = convert(&m);
+	assert_int_equal(v.flags, MAP_SHARED);
+	assert_int_equal(v.fdflags, O_RDONLY);
+	assert_false(area_has_private_pages(&v));
+	m.vm_flags = VMFLAG_SH | VMFLAG_MW;
+	assert_int_equal(convert(&m).fdflags, O_RDWR);
+	/* A file that someone called so lies on another device than the kernel's own tmpfs. */
+	m.path = "/dev/zero (deleted)";
+	assert_int_equal(convert(&m).status, AREA_REGULAR | AREA_FILE_SHARED);
+	m.dev_major = 0;
+	m.dev_minor = 1;
+	v = convert(&m);
+	assert_int_equal(v.status, AREA_REGULAR | AREA_ANON_SHARED);
+	assert_int_equal(v.flags, MAP_SHARED | MAP_ANONYMOUS);
+	assert_int_equal(v.pgoff, 0x3000);
+	m.path = "/memfd:x (deleted)";
+	assert_int_equal(convert(&m).status, AREA_REGULAR | AREA_FILE_SHARED | AREA_MEMFD);
+	m.shared = false;
+	assert_int_equal(convert(&m).status, AREA_REGULAR | AREA_FILE_PRIVATE | AREA_MEMFD);
+	m.path = "/anon_hugepage (deleted)";
+	m.vm_flags = VMFLAG_HT;
+	m.page_size = 2 << 20;
+	assert_int_equal(convert(&m).flags, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | 21u << 26);
+}
+
+static void test_refusals(void **state)
+{
+	static const struct {
+		const char *path;
+		uint64_t inode, flags;
+		const char *word;
+	} rows[] = {
+		{ "", 0, VMFLAG_UM, "userfaultfd" },
+		{ "", 0, VMFLAG_UW, "userfaultfd" },
+		{ "", 0, VMFLAG_SL, "mseal" },
+		{ "", 0, VMFLAG_SS, "shadow" },
+		{ "", 0, VMFLAG_DP, "droppable" },
+		{ "/dev/mem", 3, VMFLAG_PF | VMFLAG_IO, "device" },
+		{ "/mnt/dax/x", 3, VMFLAG_MM, "DAX" },
+		{ "/[aio] (deleted)", 3, 0, "AIO" },
+		{ "anon_inode:[io_uring]", 3, 0, "io_uring" },
+		{ "anon_inode:[perf_event]", 3, 0, "perf" },
+		{ "anon_inode:kvm-vcpu:0", 3, 0, "anonymous inode" },
+		{ "socket:[99]", 3, 0, "socket" },
+		{ "/secretmem (deleted)", 3, 0, "secret" },
+		{ "/SYSV00000000 (deleted)", 0, 0, NULL },
+		{ "[uprobes]", 0, 0, "uprobe" },
+		{ "[new thing]", 0, 0, "special" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct proc_map m = { .start = 0x10000, .end = 0x14000, .path = rows[i].path, .inode = rows[i].inode,
+				      .vm_flags = rows[i].flags, .dev_major = 8 };
+
+		if (!rows[i].word) {
+			m.dev_major = 0;
+			m.dev_minor = 1;
+			assert_non_null(strstr(refused(&m), "System V"));
+			continue;
+		}
+		assert_non_null(strstr(refused(&m), rows[i].word));
+	}
+}
+
+/* images ------------------------------------------------------------------------------------------------------- */
+
+static VmaEntry anon(uint64_t start, uint64_t end)
+{
+	VmaEntry v = VMA_ENTRY__INIT;
+
+	v.start = start;
+	v.end = end;
+	v.prot = PROT_READ | PROT_WRITE;
+	v.flags = MAP_PRIVATE | MAP_ANONYMOUS;
+	v.status = AREA_REGULAR | AREA_ANON_PRIVATE;
+	v.fd = -1;
+	return v;
+}
+
+#define LIMIT ((1ull << 47) - P)
+
+static int check_two(VmaEntry a, VmaEntry b)
+{
+	VmaEntry *list[] = { &a, &b };
+	const char *why = NULL;
+	size_t bad;
+	int r = areas_check(list, 2, LIMIT, &bad, &why);
+
+	assert_true((r == 0) == (why == NULL));
+	return r;
+}
+
+static void test_hostile_areas(void **state)
+{
+	VmaEntry good = anon(0x10000, 0x12000), v;
+
+	(void)state;
+	assert_int_equal(check_two(good, anon(0x12000, 0x13000)), 0);
+	assert_int_equal(check_two(good, anon(0x11000, 0x13000)), -EINVAL);
+	assert_int_equal(check_two(anon(0x20000, 0x21000), good), -EINVAL);
+	assert_int_equal(check_two(good, good), -EINVAL);
+	assert_int_equal(check_two(good, anon(0x12001, 0x13000)), -EINVAL);
+	assert_int_equal(check_two(good, anon(0x13000, 0x13000)), -EINVAL);
+	assert_int_equal(check_two(good, anon(0x14000, 0x13000)), -EINVAL);
+	assert_int_equal(check_two(anon(0, P), good), -EINVAL);
+	assert_int_equal(check_two(good, anon(0x7ffffffff000, 0x800000000000)), -EINVAL);
+	assert_int_equal(check_two(good, anon(0x13000, UINT64_MAX - P + 1)), -EINVAL);
+	for (uint32_t bit = 0; bit < 32; bit++) {
+		v = anon(0x12000, 0x13000);
+		v.status |= 1u << bit;
+		if ((1u << bit) & (AREA_FILE_PRIVATE | AREA_FILE_SHARED | AREA_ANON_SHARED | AREA_SYSVIPC | AREA_SOCKET |
+				   AREA_AIORING | 1u << 4 | ~0u << 15))
+			assert_int_equal(check_two(good, v), -EINVAL);
+		else
+			assert_int_equal(check_two(good, v), 0);
+	}
+	v = anon(0x12000, 0x13000);
+	v.flags |= 0x10;        /* MAP_FIXED */
+	assert_int_equal(check_two(good, v), -EINVAL);
+	v = anon(0x12000, 0x13000);
+	v.flags = MAP_SHARED | MAP_ANONYMOUS;
+	assert_int_equal(check_two(good, v), -EINVAL);
+	v = anon(0x12000, 0x13000);
+	v.prot = 0x100;
+	assert_int_equal(check_two(good, v), -EINVAL);
+	v = anon(0x12000, 0x13000);
+	v.has_madv = true;
+	v.madv = 1ull << MADV_DONTNEED;
+	assert_int_equal(check_two(good, v), -EINVAL);
+	v = anon(0x12000, 0x13000);
+	v.status = AREA_REGULAR | AREA_FILE_SHARED;
+	v.flags = MAP_SHARED;
+	assert_int_equal(check_two(good, v), -EINVAL);  /* no file */
+	v.shmid = 3;
+	assert_int_equal(check_two(good, v), 0);
+	v.pgoff = INT64_MAX;
+	assert_int_equal(check_two(good, v), -EINVAL);
+	v.pgoff = 1;
+	assert_int_equal(check_two(good, v), -EINVAL);
+}
+
+static PagemapEntry pages(uint64_t vaddr, uint32_t n)
+{
+	PagemapEntry e = PAGEMAP_ENTRY__INIT;
+
+	e.vaddr = vaddr;
+	e.nr_pages = n;
+	e.has_flags = true;
+	e.flags = PAGES_PRESENT;
+	return e;
+}
+
+static int check_pages(PagemapEntry a, PagemapEntry b, uint64_t size, struct page_runs *ret)
+{
+	PagemapEntry *list[] = { &a, &b };
+	const char *why = NULL;
+	size_t bad;
+	int r = runs_check(list, 2, size, ret, &bad, &why);
+
+	assert_true((r == 0) == (why == NULL));
+	return r;
+}
+
+static void test_hostile_pagemap(void **state)
+{
+	struct page_runs runs = { 0 };
+	PagemapEntry e;
+
+	(void)state;
+	assert_int_equal(check_pages(pages(0x10000, 2), pages(0x20000, 1), 3 * P, &runs), 0);
+	assert_int_equal(runs.n, 2);
+	assert_int_equal(runs.runs[1].file_pos, 2 * P);
+	assert_int_equal(runs.bytes, 3 * P);
+	page_runs_release(&runs);
+	assert_int_equal(check_pages(pages(0x10000, 2), pages(0x12000, 1), 3 * P, &runs), 0);
+	assert_int_equal(runs.n, 1);
+	page_runs_release(&runs);
+
+	assert_int_equal(check_pages(pages(0x10000, 2), pages(0x20000, 2), 3 * P, &runs), -EINVAL);
+	assert_int_equal(check_pages(pages(0x10000, 2), pages(0x20000, 1), 3 * P - 1, &runs), -EINVAL);
+	assert_int_equal(check_pages(pages(0x10000, 2), pages(0x11000, 1), 3 * P, &runs), -EINVAL);
+	assert_int_equal(check_pages(pages(0x10000, 2), pages(0x10000, 1), 3 * P, &runs), -EINVAL);
+	assert_int_equal(check_pages(pages(0x10000, 2), pages(0x20001, 1), 3 * P, &runs), -EINVAL);
+	assert_int_equal(check_pages(pages(0x10000, 0), pages(0x20000, 1), 3 * P, &runs), -EINVAL);
+	assert_int_equal(check_pages(pages(0x10000, 1u << 31), pages(0x20000, 1u << 31), 3 * P, &runs), -EINVAL);
+	assert_int_equal(check_pages(pages(0x10000, 1), pages(UINT64_MAX - P + 1, 2), UINT64_MAX, &runs), -EINVAL);
+	e = pages(0x20000, 1);
+	e.flags = PAGES_PARENT;
+	assert_int_equal(check_pages(pages(0x10000, 2), e, 3 * P, &runs), -EINVAL);
+	e.flags = PAGES_LAZY;
+	assert_int_equal(check_pages(pages(0x10000, 2), e, 3 * P, &runs), -EINVAL);
+	e.flags = PAGES_LAZY | PAGES_PRESENT;
+	assert_int_equal(check_pages(pages(0x10000, 2), e, 3 * P, &runs), 0);
+	page_runs_release(&runs);
+	e.flags = 1 << 7 | PAGES_PRESENT;
+	assert_int_equal(check_pages(pages(0x10000, 2), e, 3 * P, &runs), -EINVAL);
+	/* images of before the flags existed */
+	e.has_flags = false;
+	assert_int_equal(check_pages(pages(0x10000, 2), e, 3 * P, &runs), 0);
+	page_runs_release(&runs);
+	e.has_in_parent = e.in_parent = true;
+	assert_int_equal(check_pages(pages(0x10000, 2), e, 3 * P, &runs), -EINVAL);
+}
+
+static int fit(uint64_t start, uint64_t end, struct page_runs *runs)
+{
+	VmaEntry a = anon(0x10000, 0x12000), b = anon(0x12000, 0x13000), c = anon(0x20000, 0x21000);
+	VmaEntry *list[] = { &a, &b, &c };
+	const char *why = NULL;
+	uint64_t bad;
+	int r;
+
+	c.status = AREA_REGULAR | AREA_FILE_SHARED;
+	assert_int_equal(page_runs_add(runs, start, end, true), 0);
+	r = runs_fit_areas(runs, list, 3, &bad, &why);
+	assert_true((r == 0) == (why == NULL));
+	return r;
+}
+
+static void test_pages_in_areas(void **state)
+{
+	struct page_runs runs = { 0 };
+
+	(void)state;
+	assert_int_equal(fit(0x11000, 0x13000, &runs), 0);
+	assert_int_equal(runs.n, 2);            /* cut at the border */
+	assert_int_equal(runs.runs[0].end, 0x12000);
+	assert_int_equal(runs.runs[1].file_pos, P);
+	page_runs_release(&runs);
+	assert_int_equal(fit(0x12000, 0x14000, &runs), -EINVAL);
+	page_runs_release(&runs);
+	assert_int_equal(fit(0xf000, 0x11000, &runs), -EINVAL);
+	page_runs_release(&runs);
+	assert_int_equal(fit(0x20000, 0x21000, &runs), -EINVAL);        /* would write into the file */
+	page_runs_release(&runs);
+	assert_int_equal(fit(0x30000, 0x31000, &runs), -EINVAL);
+	page_runs_release(&runs);
+}
+
+static void test_holes(void **state)
+{
+	struct span none[1], s[] = { { 0x400000, 0x500000 }, { 0x100000, 0x200000 }, { 0x180000, 0x300000 } };
+
+	(void)state;
+	assert_int_equal(span_hole(none, 0, 0x1000, 0x1000, 0x10000, 0x20000), 0x10000);
+	assert_int_equal(span_hole(none, 0, 0x20000, 0, 0x10000, 0x20000), 0);
+	assert_int_equal(span_hole(s, 3, 0x10000, 0x1000, 0x10000, 0x1000000), 0x10000);
+	assert_int_equal(span_hole(s, 3, 0xf0000, 0x1000, 0x10000, 0x1000000), 0x301000);
+	assert_int_equal(span_hole(s, 3, 0x100000, 0x1000, 0x10000, 0x1000000), 0x501000);
+	assert_int_equal(span_hole(s, 3, 0x100000, 0x1000, 0x150000, 0x501000), 0);
+	assert_int_equal(span_hole(s, 3, 0x100000, UINT64_MAX, 0x10000, 0x1000000), 0);
+}
+
+/* the living kernel -------------------------------------------------------------------------------------------- */
+
+static void scan_self(bool use_scan)
+{
+	volatile uint8_t *p = mmap(NULL, 16 * P, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	uint64_t base = (uintptr_t)p;
+	struct memory_host h = { 0 };
+	struct page_runs runs = { 0 };
+	int fd = open("/proc/self/pagemap", O_RDONLY);
+
+	assert_true(p != MAP_FAILED && fd >= 0);
+	assert_int_equal(memory_host_learn(&h), 0);
+	if (!use_scan && h.zero_pfn == 0)
+		skip();         /* frame numbers need CAP_SYS_ADMIN */
+	p[0] = p[P] = p[5 * P] = p[15 * P] = 1;
+	(void)p[7 * P];         /* the zero page */
+	assert_int_equal(scan_pages(fd, use_scan, h.zero_pfn, base, base + 16 * P, &runs), 0);
+	assert_int_equal(runs.n, 3);
+	assert_int_equal(runs.bytes, 4 * P);
+	assert_int_equal(runs.runs[0].start, base);
+	assert_int_equal(runs.runs[0].end, base + 2 * P);
+	assert_int_equal(runs.runs[1].start, base + 5 * P);
+	assert_int_equal(runs.runs[2].file_pos, 3 * P);
+	page_runs_release(&runs);
+	close(fd);
+	munmap((void *)(uintptr_t)p, 16 * P);
+}
+
+static void test_scan_ioctl(void **state)
+{
+	struct features f;
+	struct error e = { 0 };
+
+	(void)state;
+	assert_int_equal(features_probe(&f, &e), 0);
+	if (!f.pagemap_scan)
+		skip();
+	scan_self(true);
+}
+
+static void test_scan_pagemap(void **state)
+{
+	(void)state;
+	scan_self(false);
+}
+
+static void test_copy(void **state)
+{
+	size_t n = 700;         /* more than a chunk, in pieces, with a part that is protected against reading */
+	uint8_t *p = mmap(NULL, 2 * n * P, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), page[4096];
+	struct page_runs runs = { 0 };
+	struct error e = { 0 };
+	struct operation op = { .error = &e };
+	struct task t = { .pid = getpid(), .comm = "test" };
+	int out = memfd_create("pages", 0);
+
+	(void)state;
+	assert_true(p != MAP_FAILED && out >= 0);
+	t.proc_fd = procfs_open(getpid());
+	for (size_t i = 0; i < n; i++) {
+		memset(p + 2 * i * P, (int)i, P);
+		assert_int_equal(page_runs_add(&runs, (uintptr_t)p + 2 * i * P, (uintptr_t)p + (2 * i + 1) * P, true), 0);
+	}
+	assert_int_equal(mprotect(p + 100 * P, 60 * P, PROT_NONE), 0);
+	assert_int_equal(copy_pages(&op, &t, &runs, 1, out), 0);
+	for (size_t i = 0; i < n; i++) {
+		assert_int_equal(pread(out, page, P, (off_t)(i * P)), P);
+		for (size_t k = 0; k < P; k++)
+			assert_int_equal(page[k], (uint8_t)i);
+	}
+	page_runs_release(&runs);
+	close(out);
+	close(t.proc_fd);
+	munmap(p, 2 * n * P);
+}
+
+static void test_vdso(void **state)
+{
+	struct memory_host h = { 0 };
+	uint8_t *copy;
+	size_t len;
+
+	(void)state;
+	assert_int_equal(memory_host_learn(&h), 0);
+	if (!h.vdso_start)
+		skip();
+	len = h.vdso_end - h.vdso_start;
+	copy = test_malloc(len);
+	memcpy(copy, (const void *)(uintptr_t)h.vdso_start, len);
+	assert_int_equal(vdso_same_symbols(copy, (const void *)(uintptr_t)h.vdso_start, len), 0);
+	/* Damaged in every byte, one after the other: no crash. */
+	for (size_t i = 0; i < len; i++) {
+		copy[i] ^= 0xff;
+		(void)vdso_same_symbols(copy, (const void *)(uintptr_t)h.vdso_start, len);
+		copy[i] ^= 0xff;
+	}
+	memset(copy, 0, 64);
+	assert_int_equal(vdso_same_symbols(copy, (const void *)(uintptr_t)h.vdso_start, len), -EINVAL);
+	test_free(copy);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_anonymous),   cmocka_unit_test(test_advice),
+		cmocka_unit_test(test_kernel_areas), cmocka_unit_test(test_files),
+		cmocka_unit_test(test_refusals),    cmocka_unit_test(test_hostile_areas),
+		cmocka_unit_test(test_hostile_pagemap), cmocka_unit_test(test_pages_in_areas),
+		cmocka_unit_test(test_holes),       cmocka_unit_test(test_scan_ioctl),
+		cmocka_unit_test(test_scan_pagemap), cmocka_unit_test(test_copy),
+		cmocka_unit_test(test_vdso),
+	};
+
+	return cmocka_run_group_tests_name("memory", tests, NULL, NULL);
+}

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "watch/progress.h"
+#include "watch/stall.h"
+
+#define MS 1000000ull
+
+static void fill(struct stall_facts *f)
+{
+	memset(f, 0, sizeof(*f));
+	f->operation = "dump of task 126";
+	f->verdict = VERDICT_STALL;
+	f->limit_ms = 5000;
+	f->elapsed_ns = 6200 * MS;
+	f->step_ns = 5100 * MS;
+	f->step.stage = STAGE_FILES;
+	f->step.pid = 126;
+	strcpy(f->step.comm, "redis-server");
+	strcpy(f->step.call, "statx");
+	strcpy(f->step.object, "fd 14 → /mnt/fuse/x");
+	f->engine = (struct glance){ .pid = 200, .tid = 203, .name = "firn-engine", .state = 'D', .syscall = 332,
+				     .wchan = "request_wait_answer", .stack = "request_wait_answer ← fuse_simple_request" };
+	f->tracer = (struct glance){ .pid = 200, .tid = 200, .name = "firn-engine", .state = 'S', .syscall = 202 };
+	f->task = (struct glance){ .pid = 126, .tid = 126, .name = "redis-server", .state = 't', .tracer = 200, .syscall = -1 };
+	f->tasks[0] = f->task;
+	f->n_tasks = 1;
+	f->held = 40;
+}
+
+static void test_compose(void **state)
+{
+	struct stall_facts *f = malloc(sizeof(*f));
+	char text[8192];
+	size_t len;
+
+	(void)state;
+	fill(f);
+	len = stall_compose(f, "let every task go", text, sizeof(text));
+	assert_int_equal(len, strlen(text));
+	assert_non_null(strstr(text, "firn dump of task 126\n"));
+	assert_non_null(strstr(text, "nothing moved for 5.0 s in stage files: pid 126 (redis-server), statx, fd 14 → /mnt/fuse/x"));
+	assert_non_null(strstr(text, "for 5.1 s now"));
+	assert_non_null(strstr(text, "thread 203 (firn-engine): D (uninterruptible sleep), in request_wait_answer, system call 332 (statx)"));
+	assert_non_null(strstr(text, "t (held by its tracer)"));
+	assert_non_null(strstr(text, "and 39 more"));
+	assert_non_null(strstr(text, "FUSE"));
+	assert_non_null(strstr(text, "let every task go\n"));
+	/* A buffer that is too small is filled and terminated, not overrun. */
+	assert_int_equal(stall_compose(f, "x", text, 100), 99);
+	assert_int_equal(strlen(text), 99);
+	free(f);
+}
+
+static void test_explain(void **state)
+{
+	struct stall_facts *f = malloc(sizeof(*f));
+
+	(void)state;
+	fill(f);
+	memset(&f->engine, 0, sizeof(f->engine));
+	f->engine.syscall = -1;
+	f->task.state = 'D';
+	assert_non_null(strstr(stall_explain(f).cause, "uninterruptible"));
+	f->task.state = 'S';
+	f->task.tracer = 999;
+	assert_non_null(strstr(stall_explain(f).cause, "another tracer"));
+	f->task.tracer = 0;
+	f->verdict = VERDICT_SEIZE;
+	assert_non_null(strstr(stall_explain(f).advice, "--timeout"));
+	f->verdict = VERDICT_DEADLINE;
+	assert_non_null(strstr(stall_explain(f).advice, "--deadline"));
+	strcpy(f->engine.wchan, "anon_pipe_read");
+	assert_non_null(strstr(stall_explain(f).cause, "pipe is empty"));
+	free(f);
+}
+
+static void test_glance(void **state)
+{
+	struct glance g;
+
+	(void)state;
+	glance(getpid(), getpid(), &g);
+	assert_false(g.gone);
+	assert_int_equal(g.state, 'R');
+	assert_int_equal(g.ppid, getppid());
+	assert_int_equal(g.tracer, 0);
+	glance(1 << 30, 1 << 30, &g);
+	assert_true(g.gone);
+}
+
+static void test_deadlines(void **state)
+{
+	struct deadlines d = { .deadline_ms = 10000, .stall_ms = 1000, .seize_ms = 2000 };
+
+	(void)state;
+	deadlines_begin(&d, 50 * MS);
+	assert_int_equal(deadlines_check(&d, 60 * MS, 1, STAGE_START), VERDICT_GO_ON);
+	assert_in_range(deadlines_next(&d, 60 * MS), 1, 125);
+	assert_int_equal(deadlines_check(&d, 1000 * MS, 1, STAGE_START), VERDICT_GO_ON);
+	assert_int_equal(deadlines_check(&d, 1060 * MS, 1, STAGE_START), VERDICT_STALL);
+	assert_int_equal(deadlines_check(&d, 1060 * MS, 2, STAGE_SEIZE), VERDICT_GO_ON);
+	assert_int_equal(deadlines_check(&d, 2000 * MS, 3, STAGE_SEIZE), VERDICT_GO_ON);
+	assert_int_equal(deadlines_check(&d, 2999 * MS, 4, STAGE_SEIZE), VERDICT_GO_ON);
+	assert_int_equal(deadlines_check(&d, 3060 * MS, 5, STAGE_SEIZE), VERDICT_SEIZE);
+	assert_int_equal(deadlines_check(&d, 3061 * MS, 6, STAGE_FILES), VERDICT_GO_ON);
+	assert_int_equal(deadlines_check(&d, 10050 * MS, 7, STAGE_FILES), VERDICT_DEADLINE);
+	d = (struct deadlines){ 0 };
+	deadlines_begin(&d, 0);
+	assert_int_equal(deadlines_check(&d, 1ull << 60, 0, STAGE_SEIZE), VERDICT_GO_ON);
+	assert_int_equal(deadlines_next(&d, 5), -1);
+}
+
+static void test_lines(void **state)
+{
+	struct recorder *r = calloc(1, sizeof(*r));
+	char line[256];
+
+	(void)state;
+	r->tasks = 3;
+	r->threads = 7;
+	r->frozen_ns = 3100000;
+	r->wrote_bytes = 4404019;
+	totals_line(true, r, 12 * MS, line, sizeof(line));
+	assert_string_equal(line, "dumped 3 tasks, 7 threads: frozen for 3.1 ms, wrote 4.2 MiB, took 12 ms\n");
+	r->tasks = 1;
+	r->threads = 0;
+	r->bytes = 1000;
+	totals_line(false, r, 2500 * MS, line, sizeof(line));
+	assert_string_equal(line, "restored 1 task: read 1000 B, took 2.50 s\n");
+	r->tasks_total = 2;
+	r->bytes = 3 << 20;
+	r->step.stage = STAGE_MEMORY;
+	progress_line("dump", r, 500 * MS, line, sizeof(line));
+	assert_string_equal(line, "\r\033[Kdump: memory, 1/2 tasks, 3.0 MiB, 6.0 MiB/s, 0.5 s");
+	free(r);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_compose),   cmocka_unit_test(test_explain), cmocka_unit_test(test_glance),
+		cmocka_unit_test(test_deadlines), cmocka_unit_test(test_lines),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
