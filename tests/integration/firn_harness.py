@@ -247,6 +247,33 @@ class Criu(Engine):
 ENGINES = {"firn": Firn, "criu": Criu}
 
 
+def check_images(images):
+    """`crit show` of every image, and `crit x … ps|fds|mems`, as Debian's criu package has them."""
+    import contextlib
+    import io
+    import pycriu
+    from pycriu import cli
+
+    images = pathlib.Path(images)
+    for path in sorted(images.iterdir()):
+        if path.suffix != ".img" and path.name != "stats-dump" or path.name.startswith("pages-"):
+            continue
+        try:
+            with open(path, "rb") as f:
+                pycriu.images.load(f, pretty=True)
+        except BaseException as e:      # crit ends with SystemExit
+            raise HarnessError(f"crit show {path.name}: {type(e).__name__}: {e}") from e
+    out = io.StringIO()
+    for what in ("ps", "fds", "mems"):
+        out = io.StringIO()
+        try:
+            with contextlib.redirect_stdout(out):
+                cli.explorers[what]({"dir": str(images), "what": what})
+        except BaseException as e:
+            raise HarnessError(f"crit x {what}: {type(e).__name__}: {e}\n{out.getvalue()}") from e
+        assert out.getvalue().strip(), f"crit x {what} printed nothing"
+
+
 def show_image(path):
     """An image file as `crit show` reads it (Debian's criu package)."""
     import pycriu
@@ -351,8 +378,7 @@ class Workload:
                             lambda: f"killed after the dump\n{describe(self.pid)}\n{outcome}")[0]
             assert code == -signal.SIGKILL, f"the dumped root ended with {code}, not SIGKILL\n{outcome}"
             for p in before[1:]:
-                reap(p)
-                wait_for(lambda: not alive(p), f"{p} of the dumped tree killed")
+                wait_for(lambda: gone(p), lambda: f"{p} of the dumped tree killed\n{outcome}")
         return outcome
 
     def restore(self, engine, *options, images=None):
@@ -368,6 +394,10 @@ class Workload:
         self.process, self.exit_code, self.restored = None, None, True
         self.rounds += 1
         return outcome
+
+    def crit(self, images=None):
+        """What was dumped is read by CRIU's own tool, every file of it."""
+        check_images(images or self.images())
 
     def trigger(self):
         (self.protocol / "trigger").touch()
@@ -405,6 +435,12 @@ def reap(pid):
         os.waitpid(pid, os.WNOHANG)
     except ChildProcessError:
         pass
+
+
+def gone(pid):
+    """No longer there, or a zombie that is ours: then it is reaped, so that its pid is free."""
+    reap(pid)
+    return state(pid) == ""
 
 
 def kill_tree(pid):

@@ -41,10 +41,10 @@ static void list_areas(char *out, size_t size)
 			continue;
 		}
 		if (line && open && !strncmp(line, "VmFlags: ", 9)) {
-			/* sd (soft-dirty) and the engine's tracks are no part of the program's state */
+			/* sd (soft-dirty) and ac (counted as committed memory) change without the program's doing */
 			flags[0] = 0;
-			for (char *w = line + 9; *w; w += 3) {
-				if (strncmp(w, "sd", 2))
+			for (char *w = line + 9; w[0] && w[1]; w += 3) {
+				if (*w > ' ' && strncmp(w, "sd", 2) && strncmp(w, "ac", 2))
 					strncat(flags, (char[4]){ w[0], w[1], ' ', 0 }, sizeof(flags) - strlen(flags) - 1);
 			}
 			open = false;

@@ -18,24 +18,24 @@ static void stay(pid_t sid, pid_t pgid)
 
 static int leader(void *arg)
 {
+	_Atomic pid_t *group = arg;
 	pid_t own, a, b;
 
-	(void)arg;
 	own = (pid_t)MUST(setsid());
 	a = (pid_t)MUST(fork());
 	if (a == 0) {
 		MUST(setpgid(0, 0));
-		ids[0] = getpid();
+		*group = getpid();
 		(*steps)++;
 		stay(own, getpid());
 		_exit(0);
 	}
 	b = (pid_t)MUST(fork());
 	if (b == 0) {
-		WAIT_FOR(ids[0]);
-		MUST(setpgid(0, ids[0]));
+		WAIT_FOR(*group);
+		MUST(setpgid(0, *group));
 		(*steps)++;
-		stay(own, ids[0]);
+		stay(own, *group);
 		_exit(0);
 	}
 	(*steps)++;
@@ -85,8 +85,8 @@ int main(int argc, char **argv)
 		check_child(ids[2]);
 		return check_end();
 	}
-	kids[0] = check_fork(leader, NULL);
-	kids[1] = check_fork(leader, NULL);
+	kids[0] = check_fork(leader, (void *)&ids[0]);
+	kids[1] = check_fork(leader, (void *)&ids[1]);
 	WAIT_FOR(*steps == 6);
 	check_ready();
 	check_child(kids[0]);

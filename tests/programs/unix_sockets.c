@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* unix_sockets FOLDER stream|dgram|seqpacket|listen|named|passed|pending|shutdown: pairs with queued data both ways, listeners by name
+/* unix_sockets FOLDER stream|dgram|seqpacket|passcred|listen|named|passed|pending|shutdown: pairs with queued data both ways, listeners by name
  * and abstract name, named datagram sockets, options, half-closed pairs. */
 #include "check.h"
 
@@ -33,7 +33,7 @@ static int child(void *arg)
 	return 0;
 }
 
-static void pairs(int type)
+static void pairs(int type, int passcred)
 {
 	char buf[70000];
 	int value;
@@ -44,8 +44,8 @@ static void pairs(int type)
 	MUST(socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, pair));
 	value = 100000;
 	MUST(setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &value, sizeof(value)));
-	value = 1;
-	MUST(setsockopt(pair[0], SOL_SOCKET, SO_PASSCRED, &value, sizeof(value)));
+	/* with it the queued messages carry the sender's ids */
+	MUST(setsockopt(pair[0], SOL_SOCKET, SO_PASSCRED, &passcred, sizeof(passcred)));
 	MUST(send(pair[0], "first", 5, 0));
 	MUST(send(pair[0], "second", 6, 0));
 	pattern_fill(buf, sizeof(buf), 1);
@@ -61,7 +61,7 @@ static void pairs(int type)
 	MUST(getsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &value, &len));
 	CHECK_EQ(value, 200000, "SO_SNDBUF");
 	MUST(getsockopt(pair[0], SOL_SOCKET, SO_PASSCRED, &value, &len));
-	CHECK_EQ(value, 1, "SO_PASSCRED");
+	CHECK_EQ(value, passcred, "SO_PASSCRED");
 	n = recv(pair[0], buf, type == SOCK_STREAM ? 30000 : 70000, MSG_WAITALL);
 	CHECK_EQ(n, 30000, "queued data");
 	CHECK_PATTERN(buf, 30000, 1, "queued data");
@@ -206,11 +206,13 @@ int main(int argc, char **argv)
 
 	check_begin(argc, argv);
 	if (!strcmp(kind, "stream"))
-		pairs(SOCK_STREAM);
+		pairs(SOCK_STREAM, 0);
 	else if (!strcmp(kind, "dgram"))
-		pairs(SOCK_DGRAM);
+		pairs(SOCK_DGRAM, 0);
 	else if (!strcmp(kind, "seqpacket"))
-		pairs(SOCK_SEQPACKET);
+		pairs(SOCK_SEQPACKET, 0);
+	else if (!strcmp(kind, "passcred"))
+		pairs(SOCK_STREAM, 1);
 	else if (!strcmp(kind, "listen"))
 		listeners(false);
 	else if (!strcmp(kind, "pending"))

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The images are CRIU's format: CRIU restores what firn dumped, firn restores what CRIU dumped, and crit reads them all."""
+
+import pytest
+
+from catalogue import ENTRIES
+
+CARRIED = [pytest.param(e, id=e.id) for e in ENTRIES if not e.criu]
+
+
+def go_through(program, entry, dumper, restorer):
+    w = program(entry.name, *entry.args, inner=entry.inner)
+    w.dump(dumper, *entry.options)
+    w.restore(restorer, *entry.options)
+    w.finish()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("entry", CARRIED)
+def test_criu_to_criu(entry, program, criu):
+    """The baseline: what the catalogue says of CRIU is true."""
+    go_through(program, entry, criu, criu)
+
+
+@pytest.mark.parametrize("entry", CARRIED)
+def test_firn_to_criu(entry, program, firn, criu):
+    go_through(program, entry, firn, criu)
+
+
+@pytest.mark.parametrize("entry", CARRIED)
+def test_criu_to_firn(entry, program, firn, criu):
+    go_through(program, entry, criu, firn)
+
+
+@pytest.mark.parametrize("entry", [pytest.param(e, id=e.id) for e in ENTRIES])
+def test_crit_reads(entry, program, dumper):
+    w = program(entry.name, *entry.args, inner=entry.inner)
+    w.dump(dumper, "--leave-running", *entry.options)
+    w.crit()
+    w.finish()
