@@ -377,7 +377,7 @@ class Workload:
             code = wait_for(lambda: (self.poll() is not None) and (self.exit_code,),
                             lambda: f"killed after the dump\n{describe(self.pid)}\n{outcome}")[0]
             assert code == -signal.SIGKILL, f"the dumped root ended with {code}, not SIGKILL\n{outcome}"
-            for p in before[1:]:
+            for p in sorted({*before[1:], *(p for p in children(os.getpid()) if state(p) == "Z")}):
                 wait_for(lambda: gone(p), lambda: f"{p} of the dumped tree killed\n{outcome}")
         return outcome
 

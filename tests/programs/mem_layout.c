@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* Every sort of area, and then: the list of areas with addresses, protections and flags is the same as before, the vdso
+/* mem_layout FOLDER [onfault]: every sort of area, and then: the list of areas with addresses, protections and flags is the same as before, the vdso
  * works at its old place, the heap and the stack grow, a grow-down area grows, protections bite, code that was written
  * at run time runs, content under PROT_NONE is there. */
 #include "check.h"
@@ -136,7 +136,8 @@ int main(int argc, char **argv)
 	MUST(mlock(locked, 4 * PAGE));
 	area(1, PROT_NONE, 0);
 	onfault = area(4, PROT_READ | PROT_WRITE, 0);
-	MUST(mlock2(onfault, 4 * PAGE, MLOCK_ONFAULT));
+	if (argc > 2)
+		MUST(mlock2(onfault, 4 * PAGE, MLOCK_ONFAULT));
 	onfault[0] = 1;
 	area(1, PROT_NONE, 0);
 	/* room below for the grow-down area, with the kernel's gap to its neighbour */

@@ -2,12 +2,16 @@
 /* A tree three levels deep and four wide: ids, parents, groups and sessions stay; children are still waited for. */
 #include "check.h"
 
+#include <sys/mman.h>
+
 #define WIDTH 4
 
 struct place {
 	int depth;
 	pid_t parent;
 };
+
+static _Atomic int *made;
 
 static int node(void *arg)
 {
@@ -21,8 +25,11 @@ static int node(void *arg)
 
 		kids[i] = check_fork(node, &below);
 	}
-	if (place->depth == 0)
+	++*made;
+	if (place->depth == 0) {
+		WAIT_FOR(*made == 1 + 4 + 4 * 3 + 4 * 3 * 2);
 		check_announce();
+	}
 	check_wait_trigger();
 	CHECK_EQ(getpid(), self, "pid");
 	CHECK_EQ(syscall(SYS_gettid), self, "tid");
@@ -41,6 +48,7 @@ int main(int argc, char **argv)
 	struct place root = { 0, 0 };
 
 	check_begin(argc, argv);
+	made = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	node(&root);
 	return check_end();
 }

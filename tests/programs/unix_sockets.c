@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* unix_sockets FOLDER stream|dgram|seqpacket|passcred|listen|named|passed|pending|shutdown: pairs with queued data both ways, listeners by name
+/* unix_sockets FOLDER stream|dgram|seqpacket|passcred|empty|listen|named|passed|pending|shutdown: pairs with queued data both ways, listeners by name
  * and abstract name, named datagram sockets, options, half-closed pairs. */
 #include "check.h"
 
@@ -33,7 +33,7 @@ static int child(void *arg)
 	return 0;
 }
 
-static void pairs(int type, int passcred)
+static void pairs(int type, int passcred, bool empty)
 {
 	char buf[70000];
 	int value;
@@ -51,7 +51,7 @@ static void pairs(int type, int passcred)
 	pattern_fill(buf, sizeof(buf), 1);
 	MUST(send(pair[1], buf, 30000, 0));
 	MUST(send(pair[1], "tail", 4, 0));
-	if (type == SOCK_SEQPACKET || type == SOCK_DGRAM)
+	if (empty)
 		MUST(send(pair[1], "", 0, 0));
 	pid = check_fork(child, NULL);
 	check_ready();
@@ -66,7 +66,7 @@ static void pairs(int type, int passcred)
 	CHECK_EQ(n, 30000, "queued data");
 	CHECK_PATTERN(buf, 30000, 1, "queued data");
 	CHECK(recv(pair[0], buf, 4, 0) == 4 && !memcmp(buf, "tail", 4), "the second message");
-	if (type == SOCK_SEQPACKET || type == SOCK_DGRAM)
+	if (empty)
 		CHECK_EQ(recv(pair[0], buf, 4, MSG_DONTWAIT), 0, "an empty message");
 	check_child(pid);
 	CHECK(recv(pair[0], buf, 64, 0) == 5 && !memcmp(buf, "reply", 5), "the child's reply");
@@ -206,13 +206,15 @@ int main(int argc, char **argv)
 
 	check_begin(argc, argv);
 	if (!strcmp(kind, "stream"))
-		pairs(SOCK_STREAM, 0);
+		pairs(SOCK_STREAM, 0, false);
 	else if (!strcmp(kind, "dgram"))
-		pairs(SOCK_DGRAM, 0);
+		pairs(SOCK_DGRAM, 0, false);
 	else if (!strcmp(kind, "seqpacket"))
-		pairs(SOCK_SEQPACKET, 0);
+		pairs(SOCK_SEQPACKET, 0, false);
 	else if (!strcmp(kind, "passcred"))
-		pairs(SOCK_STREAM, 1);
+		pairs(SOCK_STREAM, 1, false);
+	else if (!strcmp(kind, "empty"))
+		pairs(SOCK_SEQPACKET, 0, true);
 	else if (!strcmp(kind, "listen"))
 		listeners(false);
 	else if (!strcmp(kind, "pending"))
