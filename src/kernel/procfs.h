@@ -73,6 +73,7 @@ struct proc_map {
 	uint64_t vm_flags;               /* VMFLAG_* bits below */
 	uint64_t rss, swap, anonymous;   /* bytes */
 	uint64_t page_size;              /* KernelPageSize in bytes; 4096 when unknown */
+	uint32_t pkey;                   /* ProtectionKey: pkey_mprotect(2); 0 = none */
 };
 /* Two-letter codes of the VmFlags line, man 5 proc. */
 enum proc_vmflag {

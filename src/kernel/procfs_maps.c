@@ -58,6 +58,12 @@ static bool parse_kilobytes(struct text *t, uint64_t *ret)
 	return true;
 }
 
+static bool parse_key(struct text *t, uint32_t *ret)
+{
+	text_blanks(t);
+	return text_u32(t, 10, ret);
+}
+
 /* One of the lines that follow an area in smaps; most say nothing that a dump needs. */
 static bool parse_detail(struct text *t, struct proc_map *m)
 {
@@ -66,6 +72,8 @@ static bool parse_detail(struct text *t, struct proc_map *m)
 		return !text_literal(t, "Anonymous:") || parse_kilobytes(t, &m->anonymous);
 	case 'K':
 		return !text_literal(t, "KernelPageSize:") || parse_kilobytes(t, &m->page_size);
+	case 'P':
+		return !text_literal(t, "ProtectionKey:") || parse_key(t, &m->pkey);
 	case 'R':
 		return !text_literal(t, "Rss:") || parse_kilobytes(t, &m->rss);
 	case 'S':

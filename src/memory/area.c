@@ -131,6 +131,10 @@ int area_classify(const struct proc_map *m, const struct memory_host *h, enum ar
 			return -EOPNOTSUPP;
 		}
 	}
+	if (m->pkey != 0) {
+		*ret_why = "it has a memory protection key (pkey_mprotect)";
+		return -EOPNOTSUPP;
+	}
 	*ret = sort;
 	return 0;
 }

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
-#include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "kernel/system.h"
 #include "memory/plan.h"
 
 /*
@@ -11,21 +10,6 @@
  * 52526ca7fdb9) in one walk over the page tables; before, the 64-bit entries of the file itself are read
  * (Documentation/admin-guide/mm/pagemap.rst).
  */
-
-struct scan_region {
-	uint64_t start, end, categories;
-};
-
-struct scan_arg {
-	uint64_t size, flags, start, end, walk_end, vec, vec_len, max_pages;
-	uint64_t category_inverted, category_mask, category_anyof_mask, return_mask;
-};
-
-#define SCAN_IOCTL _IOWR('f', 16, struct scan_arg)
-enum {
-	SCAN_FILE = 1 << 2, SCAN_PRESENT = 1 << 3, SCAN_SWAPPED = 1 << 4, SCAN_PFNZERO = 1 << 5,
-	SCAN_GUARD = 1 << 8,            /* Linux 6.16 */
-};
 
 #define ENTRY_PRESENT (1ull << 63)
 #define ENTRY_SWAP (1ull << 62)
@@ -35,24 +19,26 @@ enum {
 
 static int scan_ioctl(int fd, uint64_t start, uint64_t end, struct page_runs *ret)
 {
-	struct scan_region vec[512];
-	struct scan_arg a = {
+	struct pagemap_region vec[512];
+	struct pagemap_scan a = {
 		.size = sizeof(a), .start = start, .end = end, .vec = (uintptr_t)vec, .vec_len = ARRAY_SIZE(vec),
-		.category_inverted = SCAN_FILE | SCAN_PFNZERO, .category_mask = SCAN_FILE | SCAN_PFNZERO,
-		.category_anyof_mask = SCAN_PRESENT | SCAN_SWAPPED, .return_mask = SCAN_GUARD,
+		.category_inverted = PAGEMAP_IS_FILE | PAGEMAP_IS_PFNZERO,
+		.category_mask = PAGEMAP_IS_FILE | PAGEMAP_IS_PFNZERO,
+		.category_anyof_mask = PAGEMAP_IS_PRESENT | PAGEMAP_IS_SWAPPED,
+		.return_mask = PAGEMAP_IS_GUARD,
 	};
 
 	while (a.start < end) {
-		int n = ioctl(fd, SCAN_IOCTL, &a);
+		int n = sys_pagemap_scan(fd, &a);
 
-		if (n < 0 && errno == EINVAL && a.return_mask != 0) {
+		if (n == -EINVAL && a.return_mask != 0) {
 			a.return_mask = 0;      /* a kernel that does not know guard regions */
 			continue;
 		}
 		if (n < 0)
-			return -errno;
+			return n;
 		for (int i = 0; i < n; i++) {
-			if (vec[i].categories & SCAN_GUARD)
+			if (vec[i].categories & PAGEMAP_IS_GUARD)
 				return -EOPNOTSUPP;
 			if (page_runs_add(ret, vec[i].start, vec[i].end, true) < 0)
 				return -ENOMEM;
