@@ -9,26 +9,26 @@
 #include "watch/recorder.h"
 
 /* One setter for each field; a flag is set by NULL and cleared by "no". */
-#define FLAG(field)                                                                             \
-	static int set_##field(struct options *o, const char *value, struct error *e)          \
-	{                                                                                       \
-		(void)e;                                                                        \
-		o->field = value == NULL;                                                       \
-		return 0;                                                                       \
+#define FLAG(field)                                                                   \
+	static int set_##field(struct options *o, const char *value, struct error *e) \
+	{                                                                             \
+		(void)e;                                                              \
+		o->field = value == NULL;                                             \
+		return 0;                                                             \
 	}
-#define TEXT(field)                                                                             \
-	static int set_##field(struct options *o, const char *value, struct error *e)          \
-	{                                                                                       \
-		(void)e;                                                                        \
-		o->field = value ? value : "";                                                  \
-		return 0;                                                                       \
+#define TEXT(field)                                                                   \
+	static int set_##field(struct options *o, const char *value, struct error *e) \
+	{                                                                             \
+		(void)e;                                                              \
+		o->field = value ? value : "";                                        \
+		return 0;                                                             \
 	}
-#define SECONDS(field, option)                                                                  \
-	static int set_##field(struct options *o, const char *value, struct error *e)          \
-	{                                                                                       \
-		if (parse_seconds(value, &o->field))                                            \
+#define SECONDS(field, option)                                                                       \
+	static int set_##field(struct options *o, const char *value, struct error *e)                \
+	{                                                                                            \
+		if (parse_seconds(value, &o->field))                                                 \
 			return error_raise(e, EINVAL, option " %s: not a number of seconds", value); \
-		return 0;                                                                       \
+		return 0;                                                                            \
 	}
 
 FLAG(restore_detached)
@@ -78,7 +78,8 @@ static int set_status_fd(struct options *o, const char *value, struct error *e)
 static int set_ghost_limit(struct options *o, const char *value, struct error *e)
 {
 	if (parse_size(value, &o->ghost_limit))
-		return error_raise(e, EINVAL, "--ghost-limit %s: not a size (a number, with K, M or G behind it)", value);
+		return error_raise(e, EINVAL, "--ghost-limit %s: not a size (a number, with K, M or G behind it)",
+				   value);
 	return 0;
 }
 
@@ -130,36 +131,51 @@ static int ignore(struct options *o, const char *value, struct error *e)
 
 const struct option_spec option_table[] = {
 	{ "tree", 't', NEEDS, FOR_DUMP, set_tree, "PID", "the root of the process tree to dump" },
-	{ "images-dir", 'D', NEEDS, FOR_BOTH, set_images_path, "DIR", "folder of the images (default: the current one)" },
-	{ "work-dir", 'W', NEEDS, FOR_BOTH, set_work_path, "DIR", "folder for log, pid file, stall report (default: the images)" },
+	{ "images-dir", 'D', NEEDS, FOR_BOTH, set_images_path, "DIR",
+	  "folder of the images (default: the current one)" },
+	{ "work-dir", 'W', NEEDS, FOR_BOTH, set_work_path, "DIR",
+	  "folder for log, pid file, stall report (default: the images)" },
 	{ "log-file", 'o', NEEDS, FOR_BOTH, set_log_path, "FILE", "write the log there (default: standard error)" },
-	{ "verbosity", 'v', MAY, FOR_BOTH, set_verbosity, "N", "log level: 1 errors, 2 warnings (default), 3 info, 4 debug; -v, -vv, -v4" },
+	{ "verbosity", 'v', MAY, FOR_BOTH, set_verbosity, "N",
+	  "log level: 1 errors, 2 warnings (default), 3 info, 4 debug; -v, -vv, -v4" },
 	{ "trace", 0, NONE, FOR_BOTH, set_trace, NULL, "log every system call made in a task as well" },
 	{ "leave-running", 'R', NONE, FOR_DUMP, set_leave_running, NULL, "let the tasks run on after the dump" },
 	{ "leave-stopped", 's', NONE, FOR_BOTH, set_leave_stopped, NULL, "leave the tasks stopped" },
-	{ "shell-job", 'j', NONE, FOR_BOTH, set_shell_job, NULL, "the tree belongs to a terminal's session outside of it" },
-	{ "restore-detached", 'd', NONE, FOR_RESTORE, set_restore_detached, NULL, "return once the tree runs; do not wait for its end" },
-	{ "restore-sibling", 'S', NONE, FOR_RESTORE, set_restore_sibling, NULL, "make the root task a child of firn's parent (not supported yet)" },
+	{ "shell-job", 'j', NONE, FOR_BOTH, set_shell_job, NULL,
+	  "the tree belongs to a terminal's session outside of it" },
+	{ "restore-detached", 'd', NONE, FOR_RESTORE, set_restore_detached, NULL,
+	  "return once the tree runs; do not wait for its end" },
+	{ "restore-sibling", 'S', NONE, FOR_RESTORE, set_restore_sibling, NULL,
+	  "make the root task a child of firn's parent (not supported yet)" },
 	{ "pidfile", 0, NEEDS, FOR_BOTH, set_pidfile, "FILE", "write the restored root's pid there" },
 	{ "status-fd", 0, NEEDS, FOR_BOTH, set_status_fd, "FD", "write a zero byte there when done" },
 	{ "display-stats", 0, NONE, FOR_BOTH, set_display_stats, NULL, "print statistics at the end" },
 	{ "timeout", 0, NEEDS, FOR_BOTH, set_seize_ms, "SECONDS", "limit for stopping the whole tree (default 10)" },
-	{ "stall-timeout", 0, NEEDS, FOR_BOTH, set_stall_ms, "SECONDS", "give up when nothing moved for so long (default 5)" },
+	{ "stall-timeout", 0, NEEDS, FOR_BOTH, set_stall_ms, "SECONDS",
+	  "give up when nothing moved for so long (default 5)" },
 	{ "deadline", 0, NEEDS, FOR_BOTH, set_deadline_ms, "SECONDS", "limit for the whole operation (default 600)" },
 	{ "file-locks", 'l', NONE, FOR_BOTH, set_file_locks, NULL, "carry file locks" },
-	{ "ext-unix-sk", 'x', MAY, FOR_BOTH, set_ext_unix_sk, NULL, "allow unix sockets whose peer is outside of the tree" },
+	{ "ext-unix-sk", 'x', MAY, FOR_BOTH, set_ext_unix_sk, NULL,
+	  "allow unix sockets whose peer is outside of the tree" },
 	{ "tcp-established", 0, NONE, FOR_BOTH, set_tcp_established, NULL, "carry established TCP connections" },
-	{ "link-remap", 0, NONE, FOR_BOTH, set_link_remap, NULL, "give deleted files with other hard links a name for the time between" },
-	{ "ghost-limit", 0, NEEDS, FOR_DUMP, set_ghost_limit, "SIZE", "largest deleted file carried in the images (default 1M)" },
-	{ "evasive-devices", 0, NONE, FOR_DUMP, set_evasive_devices, NULL, "take any path to a device whose own is out of reach" },
+	{ "link-remap", 0, NONE, FOR_BOTH, set_link_remap, NULL,
+	  "give deleted files with other hard links a name for the time between" },
+	{ "ghost-limit", 0, NEEDS, FOR_DUMP, set_ghost_limit, "SIZE",
+	  "largest deleted file carried in the images (default 1M)" },
+	{ "evasive-devices", 0, NONE, FOR_DUMP, set_evasive_devices, NULL,
+	  "take any path to a device whose own is out of reach" },
 	{ "skip-mnt", 0, NEEDS, FOR_BOTH, add_skip_mnt, "PATH", "leave out this mount; may be repeated" },
 	{ "action-script", 0, NEEDS, FOR_BOTH, set_action_script, "FILE", "run at certain stages (not supported yet)" },
-	{ "root", 'r', NEEDS, FOR_RESTORE, set_root, "DIR", "root of the restored mount namespace (not supported yet)" },
-	{ "external", 0, NEEDS, FOR_BOTH, add_external, "TYPE[ID]:VALUE", "what is provided from outside (not supported yet)" },
-	{ "manage-cgroups", 0, MAY, FOR_BOTH, set_manage_cgroups, "MODE", "control groups: none and ignore are supported" },
+	{ "root", 'r', NEEDS, FOR_RESTORE, set_root, "DIR",
+	  "root of the restored mount namespace (not supported yet)" },
+	{ "external", 0, NEEDS, FOR_BOTH, add_external, "TYPE[ID]:VALUE",
+	  "what is provided from outside (not supported yet)" },
+	{ "manage-cgroups", 0, MAY, FOR_BOTH, set_manage_cgroups, "MODE",
+	  "control groups: none and ignore are supported" },
 	{ "cpu-cap", 0, MAY, FOR_BOTH, set_cpu_cap, "CAP", "processor features to check: none and fpu are supported" },
 	{ "libdir", 'L', NEEDS, FOR_BOTH, set_libdir, "DIR", "taken and ignored: firn has no plugins" },
-	{ "no-default-config", 0, NONE, FOR_BOTH, ignore, NULL, "taken and ignored: firn reads no configuration files" },
+	{ "no-default-config", 0, NONE, FOR_BOTH, ignore, NULL,
+	  "taken and ignored: firn reads no configuration files" },
 	/* Names that CRIU has. Harmless without their feature: */
 	{ "ghost-fiemap", 0, NONE, FOR_DUMP, ignore, NULL, NULL },
 	{ "no-ghost-fiemap", 0, NONE, FOR_DUMP, ignore, NULL, NULL },

@@ -44,7 +44,8 @@ static int by_beginning(const char *name, unsigned command, const struct option_
 		if (strncmp(option_table[i].name, name, len) != 0 || !(option_table[i].commands & command))
 			continue;
 		if (found)
-			return error_raise(e, EINVAL, "--%s may mean --%s or --%s", name, found->name, option_table[i].name);
+			return error_raise(e, EINVAL, "--%s may mean --%s or --%s", name, found->name,
+					   option_table[i].name);
 		found = &option_table[i];
 	}
 	*ret = found;
@@ -165,8 +166,8 @@ static int parse_short(int argc, char **argv, int *i, unsigned command, struct c
 				value = *at ? at : *i + 1 < argc ? argv[++*i] : NULL;
 				at = "";
 				if (!value)
-					return error_raise(e, EINVAL, "-%c needs a value: --%s %s", spec->letter, spec->name,
-							   spec->metavar ? spec->metavar : "VALUE");
+					return error_raise(e, EINVAL, "-%c needs a value: --%s %s", spec->letter,
+							   spec->name, spec->metavar ? spec->metavar : "VALUE");
 			}
 			r = apply(spec, value, command, c, e);
 		}
@@ -256,7 +257,8 @@ static bool only(const char *list, const char *a, const char *b)
 	while (*list) {
 		size_t len = strcspn(list, ",");
 
-		if (!(len == strlen(a) && strncmp(list, a, len) == 0) && !(len == strlen(b) && strncmp(list, b, len) == 0))
+		if (!(len == strlen(a) && strncmp(list, a, len) == 0) &&
+		    !(len == strlen(b) && strncmp(list, b, len) == 0))
 			return false;
 		list += len + (list[len] == ',');
 	}
@@ -268,16 +270,19 @@ int options_check(const struct options *o, unsigned command, struct error *e)
 	if (o->action_script)
 		return refuse(e, "--action-script", "Run what the script does before and after firn.");
 	if (o->restore_sibling)
-		return refuse(e, "--restore-sibling", "Use --restore-detached and a sub-reaper (PR_SET_CHILD_SUBREAPER).");
+		return refuse(e, "--restore-sibling",
+			      "Use --restore-detached and a sub-reaper (PR_SET_CHILD_SUBREAPER).");
 	if (o->root)
 		return refuse(e, "--root", "Mount namespaces cannot be restored yet.");
 	if (o->n_external)
 		return refuse(e, "--external", "Leave the option out if the tree does not use that resource.");
 	if (o->manage_cgroups && (!o->manage_cgroups[0] || !only(o->manage_cgroups, "none", "ignore")))
 		return refuse(e, "--manage-cgroups with a mode other than none and ignore",
-			      "With --manage-cgroups=ignore the tasks stay in, or are restored into, firn's own control group.");
+			      "With --manage-cgroups=ignore the tasks stay in, or are restored into, firn's own "
+			      "control group.");
 	if (o->cpu_cap && (!o->cpu_cap[0] || !only(o->cpu_cap, "none", "fpu")))
-		return refuse(e, "--cpu-cap with capabilities other than none and fpu", "Leave it out: fpu is the default.");
+		return refuse(e, "--cpu-cap with capabilities other than none and fpu",
+			      "Leave it out: fpu is the default.");
 	if (command == FOR_DUMP && o->leave_running && o->leave_stopped)
 		return error_raise(e, EINVAL, "--leave-running and --leave-stopped exclude each other");
 	if (command == FOR_DUMP && !o->tree) {
@@ -301,8 +306,8 @@ void options_help(unsigned command)
 		if (!s->metavar)
 			(void)snprintf(left, sizeof(left), "%s--%s", letter, s->name);
 		else
-			(void)snprintf(left, sizeof(left), s->value == VALUE_OPTIONAL ? "%s--%s[=%s]" : "%s--%s %s", letter,
-				       s->name, s->metavar);
+			(void)snprintf(left, sizeof(left), s->value == VALUE_OPTIONAL ? "%s--%s[=%s]" : "%s--%s %s",
+				       letter, s->name, s->metavar);
 		printf("  %-32s %s\n", left, s->help);
 	}
 	printf("  %-32s %s\n", "-h, --help", "this text");

@@ -32,8 +32,8 @@ struct command_line {
 };
 
 /*
- * Parses argv[1…] for one command (FOR_DUMP or FOR_RESTORE). The strings of @ret point into argv. 0, -EINVAL raised (the
- * command line is wrong), or -EOPNOTSUPP raised (an option that firn does not carry yet).
+ * Parses argv[1…] for one command (FOR_DUMP or FOR_RESTORE). The strings of @ret point into argv. 0, -EINVAL raised
+ * (the command line is wrong), or -EOPNOTSUPP raised (an option that firn does not carry yet).
  */
 int options_parse(int argc, char **argv, unsigned command, struct command_line *ret, struct error *e);
 void options_release(struct command_line *c);

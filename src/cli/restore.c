@@ -13,7 +13,8 @@ int cmd_restore(int argc, char **argv)
 		.role = FRONT_RESTORE,
 		.engine = restore_engine,
 		.usage = "usage: firn restore [-D DIR] [options]\n\n"
-			 "Restores the process tree in DIR with the pids it had, and waits until its root task ends, unless\n"
+			 "Restores the process tree in DIR with the pids it had, and waits until its root task ends, "
+			 "unless\n"
 			 "--restore-detached is given. When the restore fails nothing is left behind.\n",
 	};
 

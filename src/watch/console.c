@@ -22,10 +22,10 @@ struct message {
 struct console {
 	pthread_t thread;
 	pthread_mutex_t mutex;
-	pthread_cond_t more;            /* a message or the end */
-	pthread_cond_t idle;            /* everything is written */
+	pthread_cond_t more; /* a message or the end */
+	pthread_cond_t idle; /* everything is written */
 	struct message *first, **last;
-	size_t queued;                  /* bytes, the one being written included */
+	size_t queued; /* bytes, the one being written included */
 	bool writing, stop;
 };
 

@@ -127,7 +127,8 @@ static int write_pidfile(const struct options *o, pid_t root, struct error *e)
 	return 0;
 }
 
-void engine_process(enum front_role role, const struct options *o, engine_fn engine, void *arg, pid_t front, int done_fd)
+void engine_process(enum front_role role, const struct options *o, engine_fn engine, void *arg, pid_t front,
+		    int done_fd)
 {
 	const uint64_t one = 1;
 	pid_t root;

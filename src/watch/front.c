@@ -28,10 +28,10 @@
 #include "watch/recorder.h"
 #include "watch/rollback.h"
 
-#define PULSE_MS 100            /* how often a cancelled engine is interrupted */
-#define HURRY_NS 1000000000ull  /* from the cancelling until rolling back is cut short */
-#define GRACE_NS 2000000000ull  /* from the cancelling to SIGKILL */
-#define LAST_NS 1000000000ull   /* how long a killed engine, or one that has its result, is waited for */
+#define PULSE_MS 100	       /* how often a cancelled engine is interrupted */
+#define HURRY_NS 1000000000ull /* from the cancelling until rolling back is cut short */
+#define GRACE_NS 2000000000ull /* from the cancelling to SIGKILL */
+#define LAST_NS 1000000000ull  /* how long a killed engine, or one that has its result, is waited for */
 #define REDRAW_MS 100
 #define PROVE_MS 1000
 #define FLUSH_MS 2000
@@ -147,7 +147,8 @@ static int tick(struct front *f, uint64_t now)
 		return now - last >= LAST_NS ? -1 : millis_until(last + LAST_NS, now);
 	}
 	if (f->why == END_NONE)
-		return f->draw ? sooner(deadlines_next(&f->deadlines, now), REDRAW_MS) : deadlines_next(&f->deadlines, now);
+		return f->draw ? sooner(deadlines_next(&f->deadlines, now), REDRAW_MS)
+			       : deadlines_next(&f->deadlines, now);
 	if (now - f->cancel_ns >= GRACE_NS) {
 		log_error(0, "the engine did not end by itself: it is killed");
 		(void)kill(f->engine, SIGKILL);
@@ -241,7 +242,8 @@ static int succeed(struct front *f)
 		console_printf(&f->console, STDERR_FILENO, "\r\033[K");
 	console_write(&f->console, STDOUT_FILENO, line, len);
 	if (f->options->display_stats)
-		console_write(&f->console, STDOUT_FILENO, stats, stats_lines(dump, recorder, elapsed, stats, sizeof(stats)));
+		console_write(&f->console, STDOUT_FILENO, stats,
+			      stats_lines(dump, recorder, elapsed, stats, sizeof(stats)));
 	if (f->options->status_fd >= 0)
 		console_write(&f->console, f->options->status_fd, "\0", 1);
 	if (dump || f->options->restore_detached)
@@ -273,8 +275,9 @@ static int finish(struct front *f)
 		console_printf(&f->console, STDERR_FILENO, "firn: %s: warning: the log %s could not be written: %s\n",
 			       f->name, f->log_path, strerror(log_errno));
 	else if (!written || dropped)
-		console_printf(&f->console, STDERR_FILENO, "firn: %s: warning: the log is incomplete: %s%lu lines dropped\n",
-			       f->name, written ? "" : "it was not taken in time, ", dropped);
+		console_printf(&f->console, STDERR_FILENO,
+			       "firn: %s: warning: the log is incomplete: %s%lu lines dropped\n", f->name,
+			       written ? "" : "it was not taken in time, ", dropped);
 	front_report_end(f);
 	console_close(&f->console, FLUSH_MS);
 	return code;
@@ -296,7 +299,8 @@ static void release(struct front *f)
 
 static int no_start(struct front *f, int r, const char *what)
 {
-	console_printf(&f->console, STDERR_FILENO, "firn: %s: %s: %s. Nothing was changed.\n", f->name, what, strerror(-r));
+	console_printf(&f->console, STDERR_FILENO, "firn: %s: %s: %s. Nothing was changed.\n", f->name, what,
+		       strerror(-r));
 	if (f->engine > 0) {
 		(void)kill(f->engine, SIGKILL);
 		(void)waitpid(f->engine, NULL, __WALL);

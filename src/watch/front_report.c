@@ -147,7 +147,8 @@ static void sentence_of_crash(const struct front *f, char *buf, size_t size)
 		(void)snprintf(how, sizeof(how), "the engine (pid %d) cannot be ended", f->engine);
 	else if (WIFSIGNALED(f->engine_status))
 		(void)snprintf(how, sizeof(how), "the engine was killed by signal SIG%s",
-			       sigabbrev_np(WTERMSIG(f->engine_status)) ? sigabbrev_np(WTERMSIG(f->engine_status)) : "?");
+			       sigabbrev_np(WTERMSIG(f->engine_status)) ? sigabbrev_np(WTERMSIG(f->engine_status))
+									: "?");
 	else
 		(void)snprintf(how, sizeof(how), "the engine ended with code %d and without a result",
 			       WEXITSTATUS(f->engine_status));
@@ -161,17 +162,20 @@ static void outcome_of_dump(const struct front *f, char *buf, size_t size)
 
 	if (p->held)
 		(void)snprintf(buf, size,
-			       "%zu of %zu threads are still held by the engine (thread %d of pid %d, state %c): they are let go "
+			       "%zu of %zu threads are still held by the engine (thread %d of pid %d, state %c): they "
+			       "are let go "
 			       "when the engine, pid %d, ends",
 			       p->held, p->checked, p->held_tid, p->held_pid, p->held_state, f->engine);
 	else if (atomic_load(&recorder->images_complete))
-		(void)snprintf(buf, size, "The images are complete; %zu of %zu threads have ended, none is held", p->gone,
-			       p->checked);
+		(void)snprintf(buf, size, "The images are complete; %zu of %zu threads have ended, none is held",
+			       p->gone, p->checked);
 	else if (p->gone && recorder->step.stage == STAGE_RELEASE)
-		(void)snprintf(buf, size, "It happened while the tasks were let go: %zu of %zu threads have ended, none is held",
+		(void)snprintf(buf, size,
+			       "It happened while the tasks were let go: %zu of %zu threads have ended, none is held",
 			       p->gone, p->checked);
 	else if (p->gone)
-		(void)snprintf(buf, size, "Nothing was changed; %zu of %zu threads ended meanwhile", p->gone, p->checked);
+		(void)snprintf(buf, size, "Nothing was changed; %zu of %zu threads ended meanwhile", p->gone,
+			       p->checked);
 	else
 		(void)snprintf(buf, size, "Nothing was changed");
 }
@@ -179,7 +183,8 @@ static void outcome_of_dump(const struct front *f, char *buf, size_t size)
 static void outcome_of_restore(const struct front *f, char *buf, size_t size)
 {
 	if (atomic_load(&recorder->restore_released))
-		(void)snprintf(buf, size, "The restored tasks run (root pid %d)", atomic_load(&recorder->restored_root));
+		(void)snprintf(buf, size, "The restored tasks run (root pid %d)",
+			       atomic_load(&recorder->restored_root));
 	else if (f->left)
 		(void)snprintf(buf, size, "%zu restored tasks could not be ended", f->left);
 	else
@@ -215,7 +220,8 @@ int front_report_failure(struct front *f)
 
 		(void)snprintf(advice, sizeof(advice), " Likely cause: %s; %s.", why.cause, why.advice);
 	} else if (!cancelled && !crashed && e->hint[0]) {
-		(void)snprintf(advice, sizeof(advice), " %s%s", e->hint, e->hint[strlen(e->hint) - 1] == '.' ? "" : ".");
+		(void)snprintf(advice, sizeof(advice), " %s%s", e->hint,
+			       e->hint[strlen(e->hint) - 1] == '.' ? "" : ".");
 	}
 	if (f->role == FRONT_DUMP)
 		outcome_of_dump(f, outcome, sizeof(outcome));

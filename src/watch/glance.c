@@ -40,7 +40,7 @@ static const char *field(const char *status, const char *key)
 {
 	const char *at = strncmp(status, key, strlen(key)) == 0 ? status : NULL;
 
-	for (const char *line = status; !at && (line = strchr(line, '\n')); )
+	for (const char *line = status; !at && (line = strchr(line, '\n'));)
 		if (strncmp(++line, key, strlen(key)) == 0)
 			at = line;
 	if (!at)
@@ -84,7 +84,7 @@ static void parse_stack(const char *text, struct glance *g)
 {
 	size_t used = 0;
 
-	for (const char *line = text; *line; ) {
+	for (const char *line = text; *line;) {
 		const char *name = strstr(line, "] "), *end = strchr(line, '\n');
 		size_t len;
 		int n;
@@ -94,7 +94,8 @@ static void parse_stack(const char *text, struct glance *g)
 		if (name && name < end) {
 			name += 2;
 			len = strcspn(name, "+ \n");
-			n = snprintf(g->stack + used, sizeof(g->stack) - used, "%s%.*s", used ? " ← " : "", (int)len, name);
+			n = snprintf(g->stack + used, sizeof(g->stack) - used, "%s%.*s", used ? " ← " : "", (int)len,
+				     name);
 			if (n < 0 || (size_t)n >= sizeof(g->stack) - used) {
 				g->stack[used] = '\0';
 				return;
@@ -155,21 +156,50 @@ static const struct {
 	long nr;
 	const char *name;
 } blocking_calls[] = {
-	{ SYS_read, "read" },         { SYS_write, "write" },         { SYS_pread64, "pread64" },
-	{ SYS_pwrite64, "pwrite64" }, { SYS_preadv, "preadv" },       { SYS_pwritev, "pwritev" },
-	{ SYS_openat, "openat" },     { SYS_openat2, "openat2" },     { SYS_close, "close" },
-	{ SYS_statx, "statx" },       { SYS_newfstatat, "fstatat" },  { SYS_fstat, "fstat" },
-	{ SYS_fstatfs, "fstatfs" },   { SYS_statfs, "statfs" },       { SYS_fsync, "fsync" },
-	{ SYS_fdatasync, "fdatasync" }, { SYS_syncfs, "syncfs" },     { SYS_renameat2, "renameat2" },
-	{ SYS_unlinkat, "unlinkat" }, { SYS_linkat, "linkat" },       { SYS_mkdirat, "mkdirat" },
-	{ SYS_getdents64, "getdents64" }, { SYS_readlinkat, "readlinkat" }, { SYS_fcntl, "fcntl" },
-	{ SYS_flock, "flock" },       { SYS_ioctl, "ioctl" },         { SYS_futex, "futex" },
-	{ SYS_wait4, "wait4" },       { SYS_waitid, "waitid" },       { SYS_ptrace, "ptrace" },
-	{ SYS_ppoll, "ppoll" },       { SYS_recvmsg, "recvmsg" },     { SYS_sendmsg, "sendmsg" },
-	{ SYS_connect, "connect" },   { SYS_process_vm_readv, "process_vm_readv" },
-	{ SYS_process_vm_writev, "process_vm_writev" }, { SYS_splice, "splice" }, { SYS_tee, "tee" },
-	{ SYS_vmsplice, "vmsplice" }, { SYS_mmap, "mmap" },           { SYS_munmap, "munmap" },
-	{ SYS_clock_nanosleep, "clock_nanosleep" }, { SYS_pidfd_getfd, "pidfd_getfd" }, { SYS_fallocate, "fallocate" },
+	{ SYS_read, "read" },
+	{ SYS_write, "write" },
+	{ SYS_pread64, "pread64" },
+	{ SYS_pwrite64, "pwrite64" },
+	{ SYS_preadv, "preadv" },
+	{ SYS_pwritev, "pwritev" },
+	{ SYS_openat, "openat" },
+	{ SYS_openat2, "openat2" },
+	{ SYS_close, "close" },
+	{ SYS_statx, "statx" },
+	{ SYS_newfstatat, "fstatat" },
+	{ SYS_fstat, "fstat" },
+	{ SYS_fstatfs, "fstatfs" },
+	{ SYS_statfs, "statfs" },
+	{ SYS_fsync, "fsync" },
+	{ SYS_fdatasync, "fdatasync" },
+	{ SYS_syncfs, "syncfs" },
+	{ SYS_renameat2, "renameat2" },
+	{ SYS_unlinkat, "unlinkat" },
+	{ SYS_linkat, "linkat" },
+	{ SYS_mkdirat, "mkdirat" },
+	{ SYS_getdents64, "getdents64" },
+	{ SYS_readlinkat, "readlinkat" },
+	{ SYS_fcntl, "fcntl" },
+	{ SYS_flock, "flock" },
+	{ SYS_ioctl, "ioctl" },
+	{ SYS_futex, "futex" },
+	{ SYS_wait4, "wait4" },
+	{ SYS_waitid, "waitid" },
+	{ SYS_ptrace, "ptrace" },
+	{ SYS_ppoll, "ppoll" },
+	{ SYS_recvmsg, "recvmsg" },
+	{ SYS_sendmsg, "sendmsg" },
+	{ SYS_connect, "connect" },
+	{ SYS_process_vm_readv, "process_vm_readv" },
+	{ SYS_process_vm_writev, "process_vm_writev" },
+	{ SYS_splice, "splice" },
+	{ SYS_tee, "tee" },
+	{ SYS_vmsplice, "vmsplice" },
+	{ SYS_mmap, "mmap" },
+	{ SYS_munmap, "munmap" },
+	{ SYS_clock_nanosleep, "clock_nanosleep" },
+	{ SYS_pidfd_getfd, "pidfd_getfd" },
+	{ SYS_fallocate, "fallocate" },
 };
 
 const char *glance_syscall(long nr)

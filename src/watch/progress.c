@@ -51,8 +51,9 @@ size_t progress_line(const char *name, const struct recorder *r, uint64_t elapse
 		(void)snprintf(tasks_text, sizeof(tasks_text), "%llu tasks", (unsigned long long)tasks);
 	format_bytes(bytes, bytes_text, sizeof(bytes_text));
 	format_bytes(elapsed_ns ? (uint64_t)((double)bytes * 1e9 / (double)elapsed_ns) : 0, rate, sizeof(rate));
-	return clamp(snprintf(buf, size, "\r\033[K%s: %s, %s, %s, %s/s, %.1f s", name, stage_name(r->step.stage), tasks_text,
-			      bytes_text, rate, (double)elapsed_ns / 1e9), size);
+	return clamp(snprintf(buf, size, "\r\033[K%s: %s, %s, %s, %s/s, %.1f s", name, stage_name(r->step.stage),
+			      tasks_text, bytes_text, rate, (double)elapsed_ns / 1e9),
+		     size);
 }
 
 static const char *plural(uint64_t n)

@@ -15,10 +15,10 @@ struct recorder *recorder;
 int log_verbosity = LOG_WARN;
 
 static const char *const stage_names[STAGE_COUNT] = {
-	[STAGE_START] = "start",     [STAGE_SEIZE] = "seize",       [STAGE_COLLECT] = "collect",
-	[STAGE_PUPPET] = "puppet",   [STAGE_FILES] = "files",       [STAGE_MEMORY] = "memory",
-	[STAGE_IMAGES] = "images",   [STAGE_RELEASE] = "release",   [STAGE_OBJECTS] = "objects",
-	[STAGE_TREE] = "tree",       [STAGE_STATE] = "state",       [STAGE_ROLLBACK] = "rollback",
+	[STAGE_START] = "start",   [STAGE_SEIZE] = "seize",	[STAGE_COLLECT] = "collect",
+	[STAGE_PUPPET] = "puppet", [STAGE_FILES] = "files",	[STAGE_MEMORY] = "memory",
+	[STAGE_IMAGES] = "images", [STAGE_RELEASE] = "release", [STAGE_OBJECTS] = "objects",
+	[STAGE_TREE] = "tree",	   [STAGE_STATE] = "state",	[STAGE_ROLLBACK] = "rollback",
 	[STAGE_DONE] = "done",
 };
 

@@ -71,11 +71,11 @@ struct recorder {
 	atomic_uint_fast64_t bytes, bytes_total;
 	uint64_t frozen_ns;                 /* dump: from the first seize to the last release; 0 before */
 	uint64_t wrote_bytes;               /* dump: image bytes */
-	pid_t engine_tracer_tid;            /* gets SIGUSR1; the engine's main thread unless the engine says otherwise */
+	pid_t engine_tracer_tid;            /* gets SIGUSR1; the engine's main thread unless it says otherwise */
 	atomic_int engine_result;           /* RECORDER_RUNNING until the engine returned 0 or -errno */
 	_Atomic pid_t restored_root;        /* restore: the root task once it exists */
 	atomic_bool images_complete;        /* dump: committed; a failure from now on must keep the images */
-	atomic_bool restore_released;       /* restore: the tree runs; it must no longer be killed when the engine ends */
+	atomic_bool restore_released;       /* restore: the tree runs and must no longer be killed */
 	struct error error;                 /* valid once the engine has ended with a code other than 0 */
 	atomic_uint target_count;           /* held now */
 	atomic_uint target_slots;           /* ever used: a search ends when it met so many */
@@ -140,7 +140,7 @@ bool recorder_target_known(pid_t tid);
  */
 bool recorder_cancelled(void);
 
-/* The log. Levels as CRIU counts them: 0 always, 1 error, 2 warning, 3 info, 4 debug, 5 each system call in a target. */
+/* The log. Levels as CRIU counts them: 0 always, 1 error, 2 warning, 3 info, 4 debug, 5 each call in a target. */
 enum log_level { LOG_MSG, LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG, LOG_TRACE };
 extern int log_verbosity;
 void log_write(enum log_level level, pid_t pid, const char *fmt, ...) __attribute__((format(printf, 3, 4)));

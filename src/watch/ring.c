@@ -123,8 +123,7 @@ void ring_put(struct recorder *r, const char *text, size_t len, bool urgent)
 	atomic_store(header_at(r, pos), RECORD_MAGIC | RECORD_DONE | len);
 	atomic_fetch_add(&r->ring_pulse, 1);
 	sleep = atomic_load(&r->ring_sleep);
-	if (sleep == RING_ALERT ||
-	    (sleep == RING_DOZE && (urgent || pos - atomic_load(&r->ring_tail) > RING_MUCH)))
+	if (sleep == RING_ALERT || (sleep == RING_DOZE && (urgent || pos - atomic_load(&r->ring_tail) > RING_MUCH)))
 		(void)futex(&r->ring_pulse, FUTEX_WAKE, INT_MAX, NULL);
 }
 

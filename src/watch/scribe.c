@@ -91,7 +91,9 @@ static void scribe_loop(int fd, int engine_pidfd, char *buf)
 		/* A process looks once a second whether the front is still there: the signal that tells it so may
 		 * come just before the wait. */
 		ring_wait(recorder, came ? RING_DOZE : RING_ALERT,
-			  came ? SCRIBE_DOZE_MS : engine_pidfd >= 0 ? SCRIBE_LOOK_MS : -1);
+			  came		      ? SCRIBE_DOZE_MS
+			  : engine_pidfd >= 0 ? SCRIBE_LOOK_MS
+					      : -1);
 		came = false;
 	}
 }

@@ -33,62 +33,129 @@ void stall_gather(struct stall_facts *f, pid_t engine)
 	}
 }
 
+static const struct stall_cause fuse = {
+	"a FUSE file system does not answer: its server is stopped, dead or overloaded",
+	"look at the server of that mount (grep fuse /proc/self/mountinfo) and restart it, or abort the connection "
+	"with: "
+	"echo 1 > /sys/fs/fuse/connections/N/abort",
+};
+static const struct stall_cause nfs = {
+	"an NFS server does not answer",
+	"see that the server and the network are up, or unmount it with: umount -f",
+};
+static const struct stall_cause host_9p = {
+	"the host behind a 9p file system does not answer",
+	"look at the virtual machine's file sharing on the host",
+};
+static const struct stall_cause virtiofs = {
+	"the host behind a virtiofs file system does not answer",
+	"look at virtiofsd on the host",
+};
+static const struct stall_cause smb = {
+	"an SMB server does not answer",
+	"see that the server and the network are up",
+};
+static const struct stall_cause ceph = {
+	"a Ceph cluster does not answer",
+	"see that its monitors and the network are up",
+};
+static const struct stall_cause automount = {
+	"an automount waits for its daemon",
+	"look at the automount daemon (autofs or systemd)",
+};
+static const struct stall_cause empty_pipe = {
+	"a pipe is empty and its writer sends nothing",
+	"look at who holds the other end of that pipe",
+};
+static const struct stall_cause full_pipe = {
+	"a pipe is full and nobody reads it",
+	"look at who holds the other end of that pipe",
+};
+static const struct stall_cause lone_fifo = {
+	"a FIFO was opened and nobody opens its other end",
+	"open the other end, or leave that FIFO out",
+};
+static const struct stall_cause unix_peer = {
+	"the peer of a unix socket neither reads nor sends",
+	"look at who holds the other end of that socket",
+};
+static const struct stall_cause network_peer = {
+	"the peer of a network connection does not answer",
+	"look at the network and at the peer",
+};
+static const struct stall_cause terminal = {
+	"a terminal does not take or give data (stopped with ctrl-S?)",
+	"look at the terminal",
+};
+static const struct stall_cause file_lock = {
+	"another process holds a lock or a lease on that file",
+	"find the holder in /proc/locks",
+};
+static const struct stall_cause memory_map = {
+	"the task's memory map is locked by one of its own threads, which itself waits",
+	"see which of its threads is in uninterruptible sleep, and why",
+};
+static const struct stall_cause kernel_lock = {
+	"a kernel lock, most likely of the task's memory map, is held by a thread that itself waits",
+	"see which thread is in uninterruptible sleep, and why",
+};
+static const struct stall_cause userfault = {
+	"a page of the task is handled by a userfaultfd monitor that does not answer",
+	"look at the process that holds the userfaultfd",
+};
+static const struct stall_cause slow_disk = {
+	"the disk is very slow or does not answer",
+	"look at the disk's load and errors; a longer --stall-timeout helps",
+};
+
 /*
  * What the kernel's function names betray, looked for in the stack and wchan of the engine's thread. The first match
  * wins: file systems before the generic waits that they use.
  */
 static const struct {
 	const char *function;
-	struct stall_cause why;
+	const struct stall_cause *why;
 } engine_waits[] = {
-	{ "fuse_", { "a FUSE file system does not answer: its server is stopped, dead or overloaded",
-		     "look at the server of that mount (grep fuse /proc/self/mountinfo), restart it, or abort the connection "
-		     "with: echo 1 > /sys/fs/fuse/connections/N/abort" } },
-	{ "request_wait_answer", { "a FUSE file system does not answer: its server is stopped, dead or overloaded",
-		     "restart the server of that mount, or abort the connection with: echo 1 > "
-		     "/sys/fs/fuse/connections/N/abort" } },
-	{ "nfs", { "an NFS server does not answer", "see that the server and the network are up, or unmount it with: umount -f" } },
-	{ "rpc_wait", { "an NFS server does not answer", "see that the server and the network are up, or unmount it with: umount -f" } },
-	{ "p9_", { "the host behind a 9p file system does not answer", "look at the virtual machine's file sharing on the host" } },
-	{ "v9fs", { "the host behind a 9p file system does not answer", "look at the virtual machine's file sharing on the host" } },
-	{ "virtio_fs", { "the host behind a virtiofs file system does not answer", "look at virtiofsd on the host" } },
-	{ "cifs", { "an SMB server does not answer", "see that the server and the network are up" } },
-	{ "ceph", { "a Ceph cluster does not answer", "see that its monitors and the network are up" } },
-	{ "autofs", { "an automount waits for its daemon", "look at the automount daemon (autofs or systemd)" } },
-	{ "pipe_read", { "a pipe is empty and its writer sends nothing", "look at who holds the other end of that pipe" } },
-	{ "pipe_write", { "a pipe is full and nobody reads it", "look at who holds the other end of that pipe" } },
-	{ "wait_for_partner", { "a FIFO was opened and nobody opens its other end", "open the other end, or leave that FIFO out" } },
-	{ "fifo_open", { "a FIFO was opened and nobody opens its other end", "open the other end, or leave that FIFO out" } },
-	{ "unix_stream", { "the peer of a unix socket neither reads nor sends", "look at who holds the other end of that socket" } },
-	{ "unix_dgram", { "the peer of a unix socket neither reads nor sends", "look at who holds the other end of that socket" } },
-	{ "tty", { "a terminal does not take or give data (stopped with ctrl-S?)", "look at the terminal" } },
-	{ "n_tty", { "a terminal does not take or give data (stopped with ctrl-S?)", "look at the terminal" } },
-	{ "posix_lock", { "another process holds a lock on that file", "find the holder in /proc/locks" } },
-	{ "flock_lock", { "another process holds a lock on that file", "find the holder in /proc/locks" } },
-	{ "locks_lock", { "another process holds a lock on that file", "find the holder in /proc/locks" } },
-	{ "break_lease", { "another process holds a lease on that file", "find the holder in /proc/locks" } },
-	{ "mmap_lock", { "the task's memory map is locked by one of its own threads, which itself waits",
-			 "see which of its threads is in uninterruptible sleep, and why" } },
-	{ "rwsem_down", { "a kernel lock, most likely the task's memory map, is held by a thread that itself waits",
-			  "see which thread is in uninterruptible sleep, and why" } },
-	{ "userfaultfd", { "a page of the task is handled by a userfaultfd monitor that does not answer",
-			   "look at the process that holds the userfaultfd" } },
-	{ "jbd2", { "the disk, or the file system's journal, is very slow", "look at the disk's load; a longer --stall-timeout helps" } },
-	{ "io_schedule", { "the disk is very slow or does not answer", "look at the disk's load and errors; a longer --stall-timeout helps" } },
-	{ "folio_wait", { "the disk is very slow or does not answer", "look at the disk's load and errors; a longer --stall-timeout helps" } },
-	{ "wait_on_page", { "the disk is very slow or does not answer", "look at the disk's load and errors; a longer --stall-timeout helps" } },
-	{ "tcp_", { "the peer of a network connection does not answer", "look at the network and at the peer" } },
-	{ "inet_", { "the peer of a network connection does not answer", "look at the network and at the peer" } },
+	{ "fuse_", &fuse },
+	{ "request_wait_answer", &fuse },
+	{ "nfs", &nfs },
+	{ "rpc_wait", &nfs },
+	{ "p9_", &host_9p },
+	{ "v9fs", &host_9p },
+	{ "virtio_fs", &virtiofs },
+	{ "cifs", &smb },
+	{ "ceph", &ceph },
+	{ "autofs", &automount },
+	{ "pipe_read", &empty_pipe },
+	{ "pipe_write", &full_pipe },
+	{ "wait_for_partner", &lone_fifo },
+	{ "fifo_open", &lone_fifo },
+	{ "unix_stream", &unix_peer },
+	{ "unix_dgram", &unix_peer },
+	{ "tty", &terminal },
+	{ "posix_lock", &file_lock },
+	{ "flock_lock", &file_lock },
+	{ "locks_lock", &file_lock },
+	{ "break_lease", &file_lock },
+	{ "mmap_lock", &memory_map },
+	{ "rwsem_down", &kernel_lock },
+	{ "userfault", &userfault },
+	{ "jbd2", &slow_disk },
+	{ "io_schedule", &slow_disk },
+	{ "folio_wait", &slow_disk },
+	{ "wait_on_page", &slow_disk },
+	{ "tcp_", &network_peer },
+	{ "inet_", &network_peer },
 };
 
 static const struct {
 	long nr;
-	struct stall_cause why;
+	const struct stall_cause *why;
 } engine_calls[] = {
-	{ SYS_fsync, { "the disk takes long to write what the images hold", "look at the disk's load; a longer --stall-timeout helps" } },
-	{ SYS_fdatasync, { "the disk takes long to write what the images hold", "look at the disk's load; a longer --stall-timeout helps" } },
-	{ SYS_syncfs, { "the disk takes long to write what the images hold", "look at the disk's load; a longer --stall-timeout helps" } },
-	{ SYS_flock, { "another process holds a lock on that file", "find the holder in /proc/locks" } },
+	{ SYS_fsync, &slow_disk },
+	{ SYS_fdatasync, &slow_disk },
+	{ SYS_syncfs, &slow_disk },
+	{ SYS_flock, &file_lock },
 };
 
 static bool waits_in(const struct glance *g, const char *function)
@@ -96,51 +163,73 @@ static bool waits_in(const struct glance *g, const char *function)
 	return strstr(g->stack, function) || strstr(g->wchan, function);
 }
 
+/* What the task's own state says. False when it says nothing. */
+static bool explain_task(const struct stall_facts *f, struct stall_cause *ret)
+{
+	const struct glance *task = &f->task;
+
+	if (!task->pid || task->gone)
+		return false;
+	if (task->state == 'D') {
+		ret->cause = "the task itself is in uninterruptible sleep in the kernel, where nothing can stop it";
+		ret->advice = "see what it waits for (its system call and kernel function above): most often a file "
+			      "server or "
+			      "a disk that does not answer, or a vfork() whose child runs on";
+		return true;
+	}
+	if (task->tracer && task->tracer != f->tracer.pid && task->tracer != f->tracer.tid) {
+		ret->cause = "another tracer holds the task";
+		ret->advice = "end that debugger or tracer first";
+		return true;
+	}
+	if (waits_in(task, "freez")) {
+		ret->cause = "the task's control group is frozen";
+		ret->advice = "thaw the group (cgroup.freeze), then try again";
+		return true;
+	}
+	return false;
+}
+
 struct stall_cause stall_explain(const struct stall_facts *f)
 {
-	const struct glance *engine = &f->engine, *task = &f->task;
+	struct stall_cause why = {
+		"unknown: the engine's call does not return",
+		"the kernel functions above say what it waits for; a longer --stall-timeout helps where the object is "
+		"merely "
+		"slow",
+	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(engine_waits); i++)
-		if (waits_in(engine, engine_waits[i].function))
-			return engine_waits[i].why;
+		if (waits_in(&f->engine, engine_waits[i].function))
+			return *engine_waits[i].why;
 	for (size_t i = 0; i < ARRAY_SIZE(engine_calls); i++)
-		if (engine->syscall == engine_calls[i].nr)
-			return engine_calls[i].why;
-	if (task->pid && task->state == 'D')
-		return (struct stall_cause){ "the task itself is in uninterruptible sleep in the kernel, where nothing can stop it",
-					     "see what it waits for (its system call and kernel function above): most often a file "
-					     "server or a disk that does not answer, or a vfork() whose child runs on" };
-	if (task->pid && task->tracer && task->tracer != f->tracer.pid && task->tracer != f->tracer.tid)
-		return (struct stall_cause){ "another tracer holds the task", "end that debugger or tracer first" };
-	if (task->pid && waits_in(task, "freez"))
-		return (struct stall_cause){ "the task's control group is frozen", "thaw the group (cgroup.freeze), then try again" };
-	if (f->verdict == VERDICT_SEIZE)
-		return (struct stall_cause){ "the tree keeps changing: its tasks create others faster than they can be stopped",
-					     "raise --timeout, or freeze the tree's control group first" };
-	if (f->verdict == VERDICT_DEADLINE)
-		return (struct stall_cause){ "the operation moved all the time and was not done when its time was over",
-					     "raise --deadline" };
-	if (engine->state == 'R')
-		return (struct stall_cause){ "the engine computes, or the machine has no processor time left for it",
-					     "look at the machine's load; a longer --stall-timeout helps" };
-	return (struct stall_cause){ "unknown: the engine's call does not return",
-				     "the kernel functions above say what it waits for; a longer --stall-timeout helps where the "
-				     "object is merely slow" };
+		if (f->engine.syscall == engine_calls[i].nr)
+			return *engine_calls[i].why;
+	if (explain_task(f, &why))
+		return why;
+	if (f->verdict == VERDICT_SEIZE) {
+		why.cause = "the tree keeps changing: its tasks create others faster than they can be stopped";
+		why.advice = "raise --timeout, or freeze the tree's control group first";
+	} else if (f->verdict == VERDICT_DEADLINE) {
+		why.cause = "the operation moved all the time and was not done when its time was over";
+		why.advice = "raise --deadline";
+	} else if (f->engine.state == 'R') {
+		why.cause = "the engine computes, or the machine has no processor time left for it";
+		why.advice = "look at the machine's load; a longer --stall-timeout helps";
+	}
+	return why;
 }
 
 void step_describe(const struct recorder_step *s, char *buf, size_t size)
 {
-	const char *parts[3] = { s->call, s->object };
 	char task[48] = "";
+	const char *parts[] = { task, s->call, s->object };
 	size_t used = 0;
 
 	if (s->pid && s->comm[0])
 		(void)snprintf(task, sizeof(task), "pid %d (%s)", s->pid, s->comm);
 	else if (s->pid)
 		(void)snprintf(task, sizeof(task), "pid %d", s->pid);
-	parts[0] = task;
-	parts[1] = s->call;
-	parts[2] = s->object;
 	buf[0] = '\0';
 	for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
 		if (parts[i][0] && used < size)
@@ -239,7 +328,8 @@ size_t stall_compose(const struct stall_facts *f, const char *outcome, char *buf
 	stall_sentence(f, sentence, sizeof(sentence));
 	add(&t, "stall report: firn %s\n", f->operation);
 	add(&t, "  what         %s\n", sentence);
-	add(&t, "  stage        %s, %.1f s after the beginning\n", stage_name(f->step.stage), (double)f->elapsed_ns / 1e9);
+	add(&t, "  stage        %s, %.1f s after the beginning\n", stage_name(f->step.stage),
+	    (double)f->elapsed_ns / 1e9);
 	if (f->step.pid)
 		add(&t, "  task         pid %d (%s)\n", f->step.pid, f->step.comm[0] ? f->step.comm : f->task.name);
 	if (f->step.call[0])

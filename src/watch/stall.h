@@ -35,7 +35,7 @@ struct stall_cause {
 };
 struct stall_cause stall_explain(const struct stall_facts *f);
 
-/* One sentence without full stop: "made no progress for 5.0 s in stage files: pid 126 (redis-server), statx, fd 14 → /x". */
+/* One sentence without full stop: "nothing moved for 5.0 s in stage files: pid 126 (redis-server), statx, fd 14 → /x" */
 void stall_sentence(const struct stall_facts *f, char *buf, size_t size);
 
 /* The whole report, whole lines. Pure. @outcome: what firn did about it. Returns the length. */

@@ -28,8 +28,8 @@ enum { WORKER_IDLE, WORKER_JOB, WORKER_DONE };
 /* The process's one worker: like the recorder a thing of the process, not of the operation. */
 static struct {
 	bool started;
-	bool stuck;         /* it was left behind in a job that never ended */
-	pid_t owner;        /* process it was started in: threads do not survive a fork */
+	bool stuck;  /* it was left behind in a job that never ended */
+	pid_t owner; /* process it was started in: threads do not survive a fork */
 	atomic_uint state;
 	worker_fn fn;
 	void *arg;

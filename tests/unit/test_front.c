@@ -34,7 +34,7 @@ struct run {
 	engine_fn engine;
 	void *arg;
 	void (*prepare)(struct run *r); /* in the front's process, before front_run() */
-	bool stderr_full;               /* standard error is a pipe that is full and never read */
+	bool stderr_full;		/* standard error is a pipe that is full and never read */
 
 	char dir[64];
 	pid_t pid;
@@ -621,12 +621,14 @@ static void test_status_fd(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		CASE(test_success),       CASE(test_log_on_stderr),   CASE(test_error),
-		CASE(test_stall),         CASE(test_deadline),        CASE(test_deaf_engine),
-		CASE(test_engine_killed), CASE(test_signal),          CASE(test_front_killed),
-		CASE(test_full_pipes),    CASE(test_long_log),        CASE(test_no_log_folder),
-		CASE(test_hostile_signals), CASE(test_restore_leaves_nothing), CASE(test_restore_waits),
-		CASE(test_status_fd),
+		CASE(test_success),	    CASE(test_log_on_stderr),
+		CASE(test_error),	    CASE(test_stall),
+		CASE(test_deadline),	    CASE(test_deaf_engine),
+		CASE(test_engine_killed),   CASE(test_signal),
+		CASE(test_front_killed),    CASE(test_full_pipes),
+		CASE(test_long_log),	    CASE(test_no_log_folder),
+		CASE(test_hostile_signals), CASE(test_restore_leaves_nothing),
+		CASE(test_restore_waits),   CASE(test_status_fd),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -50,9 +50,9 @@ static void test_report_command(void **state)
 	struct error e;
 
 	(void)state;
-	assert_int_equal(PARSE(FOR_DUMP, "--tree", "126", "--images-dir", "/i", "--work-dir", "/w", "--log-file", "/w/l",
-			       "--tcp-established", "--ext-unix-sk", "--shell-job", "--file-locks", "--skip-mnt", "/dev/shm",
-			       "--skip-mnt", "/etc/hosts", "--leave-running"),
+	assert_int_equal(PARSE(FOR_DUMP, "--tree", "126", "--images-dir", "/i", "--work-dir", "/w", "--log-file",
+			       "/w/l", "--tcp-established", "--ext-unix-sk", "--shell-job", "--file-locks",
+			       "--skip-mnt", "/dev/shm", "--skip-mnt", "/etc/hosts", "--leave-running"),
 			 0);
 	assert_int_equal(c.options.n_skip_mnt, 2);
 	assert_string_equal(c.options.skip_mnt[1], "/etc/hosts");
@@ -117,7 +117,8 @@ static void test_long_forms(void **state)
 	struct error e;
 
 	(void)state;
-	assert_int_equal(PARSE(FOR_DUMP, "--tree=9", "--leave-r", "--ghost-limit=2M", "--deadline", "1.5", "--stall-timeout=0.25"),
+	assert_int_equal(PARSE(FOR_DUMP, "--tree=9", "--leave-r", "--ghost-limit=2M", "--deadline", "1.5",
+			       "--stall-timeout=0.25"),
 			 0);
 	assert_int_equal(c.options.tree, 9);
 	assert_true(c.options.leave_running);
@@ -164,9 +165,10 @@ static void test_nearest(void **state)
 
 static void test_refused(void **state)
 {
-	static const char *const refused[] = { "--action-script=x", "--external=mnt[]", "--manage-cgroups", "--manage-cgroups=soft",
-					       "--cpu-cap=all" };
-	static const char *const fine[] = { "--manage-cgroups=ignore", "--manage-cgroups=none", "--cpu-cap=none,fpu", "--cpu-cap=fpu" };
+	static const char *const refused[] = { "--action-script=x", "--external=mnt[]", "--manage-cgroups",
+					       "--manage-cgroups=soft", "--cpu-cap=all" };
+	static const char *const fine[] = { "--manage-cgroups=ignore", "--manage-cgroups=none", "--cpu-cap=none,fpu",
+					    "--cpu-cap=fpu" };
 	struct command_line c;
 	struct error e;
 
@@ -251,9 +253,11 @@ static void test_span(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_defaults),    cmocka_unit_test(test_report_command), cmocka_unit_test(test_verbosity),
-		cmocka_unit_test(test_short_forms), cmocka_unit_test(test_long_forms),     cmocka_unit_test(test_nearest),
-		cmocka_unit_test(test_refused),     cmocka_unit_test(test_values),         cmocka_unit_test(test_span),
+		cmocka_unit_test(test_defaults),   cmocka_unit_test(test_report_command),
+		cmocka_unit_test(test_verbosity),  cmocka_unit_test(test_short_forms),
+		cmocka_unit_test(test_long_forms), cmocka_unit_test(test_nearest),
+		cmocka_unit_test(test_refused),	   cmocka_unit_test(test_values),
+		cmocka_unit_test(test_span),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -152,7 +152,8 @@ static void *produce(void *arg)
 
 	for (int i = 0; i < RECORDS; i++) {
 		int len = snprintf(line, sizeof(line), "%d %d %.*s\n", who, i, i % 100,
-				   "----------------------------------------------------------------------------------------------------");
+				   "-----------------------------------------------------------------------------------"
+				   "-----------------");
 
 		ring_put(recorder, line, (size_t)len, i % 1000 == 0);
 	}
@@ -261,14 +262,10 @@ static void test_worker(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_without_recorder),
-		cmocka_unit_test_setup(test_step, fresh),
-		cmocka_unit_test_setup(test_targets, fresh),
-		cmocka_unit_test_setup(test_log_line, fresh),
-		cmocka_unit_test_setup(test_long_line, fresh),
-		cmocka_unit_test_setup(test_dead_producer, fresh),
-		cmocka_unit_test_setup(test_full_ring, fresh),
-		cmocka_unit_test_setup(test_many_producers, fresh),
+		cmocka_unit_test(test_without_recorder),       cmocka_unit_test_setup(test_step, fresh),
+		cmocka_unit_test_setup(test_targets, fresh),   cmocka_unit_test_setup(test_log_line, fresh),
+		cmocka_unit_test_setup(test_long_line, fresh), cmocka_unit_test_setup(test_dead_producer, fresh),
+		cmocka_unit_test_setup(test_full_ring, fresh), cmocka_unit_test_setup(test_many_producers, fresh),
 		cmocka_unit_test_setup(test_worker, fresh),
 	};
 

@@ -28,10 +28,17 @@ static void fill(struct stall_facts *f)
 	strcpy(f->step.comm, "redis-server");
 	strcpy(f->step.call, "statx");
 	strcpy(f->step.object, "fd 14 → /mnt/fuse/x");
-	f->engine = (struct glance){ .pid = 200, .tid = 203, .name = "firn-engine", .state = 'D', .syscall = 332,
-				     .wchan = "request_wait_answer", .stack = "request_wait_answer ← fuse_simple_request" };
+	f->engine = (struct glance){ .pid = 200,
+				     .tid = 203,
+				     .name = "firn-engine",
+				     .state = 'D',
+				     .syscall = 332,
+				     .wchan = "request_wait_answer",
+				     .stack = "request_wait_answer ← fuse_simple_request" };
 	f->tracer = (struct glance){ .pid = 200, .tid = 200, .name = "firn-engine", .state = 'S', .syscall = 202 };
-	f->task = (struct glance){ .pid = 126, .tid = 126, .name = "redis-server", .state = 't', .tracer = 200, .syscall = -1 };
+	f->task = (struct glance){
+		.pid = 126, .tid = 126, .name = "redis-server", .state = 't', .tracer = 200, .syscall = -1
+	};
 	f->tasks[0] = f->task;
 	f->n_tasks = 1;
 	f->held = 40;
@@ -48,9 +55,11 @@ static void test_compose(void **state)
 	len = stall_compose(f, "let every task go", text, sizeof(text));
 	assert_int_equal(len, strlen(text));
 	assert_non_null(strstr(text, "firn dump of task 126\n"));
-	assert_non_null(strstr(text, "nothing moved for 5.0 s in stage files: pid 126 (redis-server), statx, fd 14 → /mnt/fuse/x"));
+	assert_non_null(strstr(
+		text, "nothing moved for 5.0 s in stage files: pid 126 (redis-server), statx, fd 14 → /mnt/fuse/x"));
 	assert_non_null(strstr(text, "for 5.1 s now"));
-	assert_non_null(strstr(text, "thread 203 (firn-engine): D (uninterruptible sleep), in request_wait_answer, system call 332 (statx)"));
+	assert_non_null(strstr(text, "thread 203 (firn-engine): D (uninterruptible sleep), in request_wait_answer, "
+				     "system call 332 (statx)"));
 	assert_non_null(strstr(text, "t (held by its tracer)"));
 	assert_non_null(strstr(text, "and 39 more"));
 	assert_non_null(strstr(text, "FUSE"));
@@ -148,7 +157,7 @@ static void test_lines(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_compose),   cmocka_unit_test(test_explain), cmocka_unit_test(test_glance),
+		cmocka_unit_test(test_compose),	  cmocka_unit_test(test_explain), cmocka_unit_test(test_glance),
 		cmocka_unit_test(test_deadlines), cmocka_unit_test(test_lines),
 	};
 
