@@ -12,10 +12,14 @@
 
 /* Where an aspect finds its answers in a batch it shares with the others. */
 struct ask {
-	size_t first;                   /* index of its first call */
+	size_t first;                   /* index of its first call; set before ask() */
 	uint64_t data;                  /* remote address of its first datum */
-	size_t count;
+	size_t count;                   /* how many things it asked about in this batch */
+	size_t done;                    /* … and in the batches before, when one was not enough */
 };
+
+/* What ask() returns besides 0 and -errno: more is to be asked; run the batch, call answer(), then ask() again. */
+enum { ASK_MORE = 1 };
 
 struct aspect {
 	const char *name;
@@ -32,7 +36,8 @@ struct aspect {
 	/* restore: checks hostile values. Worker thread. */
 	int (*decode)(struct operation *op, struct thread *t);
 	/* restore: adds calls to the thread's batch (t->task->threads == t for what is the process's). Run in registry
-	 * order after memory, descriptors and threads exist. Aspects may run and reset the batch when it is full. */
+	 * order after memory, descriptors and threads exist. Aspects may run and reset the batch when it is full. The
+	 * leader comes after its threads, see aspects_apply(). */
 	int (*apply)(struct operation *op, struct thread *t, struct batch *b);
 	/* restore, by ptrace or from outside, after every batch. Tracer thread. */
 	int (*poke)(struct operation *op, struct thread *t);
@@ -41,14 +46,21 @@ struct aspect {
 extern const struct aspect *const aspects[];
 extern const size_t n_aspects;
 
-/* Allocates thread->core with every required submessage (dump). */
+/* Allocates thread->core with every required submessage (dump). The leader's gets tc, with the task's state. */
 int aspects_prepare(struct operation *op, struct thread *t);
+/* The same for a zombie, which has no thread: task->core with its tc. */
+int aspects_prepare_zombie(struct operation *op, struct task *t);
 
-/* dump */
+/* dump, in this order; zombies have nothing to tell and are passed over */
 int aspects_collect(struct operation *op, struct task *t);       /* worker; every thread of the task */
-int aspects_peek(struct operation *op, struct task *t);          /* tracer */
+int aspects_peek(struct operation *op, struct task *t);          /* tracer; before the first call in the task */
 int aspects_ask(struct operation *op, struct task *t);           /* tracer: one batch per thread, runs it */
-/* restore */
+int aspects_ask_thread(struct operation *op, struct thread *t);  /* tracer: the same for one thread */
+/*
+ * restore. aspects_apply() gives up the privileges of the engine: what needs them (PR_SET_MM_MAP, mlock) comes first,
+ * and nothing privileged after. The threads of a task come before its leader, whose dumpable flag their change of
+ * credentials would reset.
+ */
 int aspects_decode(struct operation *op, struct task *t);        /* worker */
 int aspects_apply(struct operation *op, struct thread *t);       /* tracer: one batch, run */
-int aspects_poke(struct operation *op, struct thread *t);        /* tracer */
+int aspects_poke(struct operation *op, struct thread *t);        /* tracer; after every aspects_apply() of the tree */

@@ -3,5 +3,5 @@
 
 #include "base/options.h"
 
-/* The engine of `firn dump`, an engine_fn (watch/front.h). */
+/* The engine of `firn dump` (see front.h). On failure the tree runs on as it was and no image is left. */
 int dump_engine(const struct options *o, void *arg);

@@ -1,8 +1,381 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "kinds/common.h"
+#include "kinds/regular.h"
+
+#include <ctype.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/sysmacros.h>
+
+#include "base/cleanup.h"
 #include "kinds/registry.h"
+#include "watch/recorder.h"
+
+/*
+ * Whatever is found again by its path: regular files, directories, devices without state, and anything at all that
+ * is open with O_PATH. The executable, working and root directories and mapped files are such entries, too.
+ */
+
+#define TMPFILE_BIT (O_TMPFILE & ~O_DIRECTORY)
+
+/* /dev/null, zero, full, random, urandom: nothing is kept per open file (admin-guide/devices.txt). */
+static bool device_is_stateless(dev_t rdev)
+{
+	static const unsigned minors[] = { 3, 5, 7, 8, 9 };
+
+	for (size_t i = 0; i < ARRAY_SIZE(minors); i++) {
+		if (rdev == makedev(1, minors[i]))
+			return true;
+	}
+	return false;
+}
+
+static bool regular_recognise(const struct fd_facts *f)
+{
+	mode_t mode = f->st.st_mode;
+
+	/* Mounted nowhere in the task's namespace: memfds, SysV segments, … cannot be found by a path. */
+	if (f->link[0] != '/' || (f->number >= 0 && !f->mount))
+		return false;
+	if (f->info.flags & O_PATH)
+		return true;
+	return S_ISREG(mode) || S_ISDIR(mode) || (S_ISCHR(mode) && device_is_stateless(f->st.st_rdev));
+}
+
+/* "/proc/7/…", whatever proc is mounted at: a path that exists only with its task. */
+static bool is_task_file(const struct fd_facts *f)
+{
+	const char *p;
+	size_t len;
+
+	if (!f->mount || strcmp(f->mount->fstype, "proc") != 0)
+		return false;
+	len = strlen(f->mount->mountpoint);
+	if (strncmp(f->link, f->mount->mountpoint, len) != 0)
+		return true;    /* the task of the path is gone, or a mount hides it */
+	for (p = f->link + len; *p == '/'; p++)
+		;
+	return isdigit((unsigned char)*p);
+}
+
+static int check_ghost(struct operation *op, const struct fd_facts *f)
+{
+	uint64_t bytes = (uint64_t)f->st.st_blocks * 512;
+
+	if (S_ISREG(f->st.st_mode) && bytes > op->options->ghost_limit) {
+		(void)error_raise(op->error, EFBIG, "%s: a deleted file with %" PRIu64 " bytes, and only %" PRIu64
+				  " may be kept in the images", facts_describe(op, f), bytes, op->options->ghost_limit);
+		error_hint(op->error, "raise --ghost-limit to %" PRIu64 " or more", bytes);
+		return -EFBIG;
+	}
+	if (!S_ISREG(f->st.st_mode) && !S_ISDIR(f->st.st_mode) && !S_ISFIFO(f->st.st_mode))
+		return error_raise(op->error, EOPNOTSUPP, "%s: a deleted device, socket or symbolic link cannot be carried",
+				   facts_describe(op, f));
+	return 0;
+}
+
+int regular_check_path(struct operation *op, const struct fd_facts *f)
+{
+	const char *name;
+	int r;
+
+	if (is_task_file(f)) {
+		(void)error_raise(op->error, EOPNOTSUPP, "%s: a task's file in /proc cannot be carried by this version of firn",
+				  facts_describe(op, f));
+		error_hint(op->error, "let the program close it before the dump");
+		return -EOPNOTSUPP;
+	}
+	if (!path_is_sane(f->link))
+		return error_raise(op->error, EOPNOTSUPP, "%s: not reachable from firn's root directory", facts_describe(op, f));
+	r = path_check(op, f, &name);
+	if (r < 0 || r == PATH_SAME)
+		return r < 0 ? r : 0;
+	if (r == PATH_GHOST)
+		return check_ghost(op, f);
+	if (op->options->link_remap && !S_ISDIR(f->st.st_mode))
+		return 0;
+	(void)error_raise(op->error, ENOENT, "%s: the path no longer leads to this file, which has %lu other name%s",
+			  facts_describe(op, f), (unsigned long)f->st.st_nlink, f->st.st_nlink == 1 ? "" : "s");
+	if (S_ISDIR(f->st.st_mode))
+		error_hint(op->error, "something is mounted over the path, or it was renamed meanwhile");
+	else
+		error_hint(op->error, "--link-remap gives it a name for the time until the restore");
+	return -ENOENT;
+}
+
+/* A log that others may append to meanwhile has no size to check (CRIU does the same). */
+static bool size_matters(uint32_t flags)
+{
+	return !((flags & O_ACCMODE) == O_WRONLY && (flags & O_APPEND));
+}
+
+int regular_dump_entry(struct operation *op, struct file *f)
+{
+	RegFileEntry *m = arena_alloc(&op->arena, sizeof(*m));
+	const struct fd_facts *facts = &f->facts;
+	const char *name;
+	int r;
+
+	if (f->entry->reg)
+		return 0;    /* made by remap.c */
+	if (!m)
+		return raise_no_memory(op);
+	reg_file_entry__init(m);
+	r = path_check(op, facts, &name);
+	if (r < 0)
+		return r;
+	m->id = f->id;
+	m->flags = facts->info.flags & ~(uint32_t)O_CLOEXEC;
+	m->pos = facts->info.pos;
+	m->name = arena_strdup(&op->arena, name);
+	m->has_mode = true;
+	m->mode = facts->st.st_mode;
+	m->has_size = S_ISREG(facts->st.st_mode) && size_matters(facts->info.flags);
+	m->size = (uint64_t)facts->st.st_size;
+	if (!m->name)
+		return raise_no_memory(op);
+	if (facts->number < 0) {
+		/* A mapping, exe, cwd or root: the local copy is O_PATH and has no owner. */
+		m->fown = arena_alloc(&op->arena, sizeof(*m->fown));
+		if (!m->fown)
+			return raise_no_memory(op);
+		fown_entry__init(m->fown);
+	} else if (fown_fill(&f->facts, &m->fown, &op->arena) < 0) {
+		return raise_no_memory(op);
+	}
+	f->entry->reg = m;
+	return r == PATH_SAME ? 0 : remap_dump(op, f, (enum path_state)r, name);
+}
+
+struct regular_state *regular_state(struct operation *op)
+{
+	void **slot = files_kind_state(op, &kind_regular);
+
+	if (!*slot) {
+		struct regular_state *s = arena_alloc(&op->arena, sizeof(*s));
+
+		if (!s) {
+			(void)raise_no_memory(op);
+			return NULL;
+		}
+		s->next_ghost = 1;
+		*slot = s;
+	}
+	return *slot;
+}
+
+struct regular *regular_of(struct operation *op, struct file *f)
+{
+	if (!f->state)
+		f->state = arena_alloc(&op->arena, sizeof(struct regular));
+	if (!f->state)
+		(void)raise_no_memory(op);
+	return f->state;
+}
+
+/* ---- restore ---- */
+
+static int regular_decode(struct operation *op, struct file *f)
+{
+	const RegFileEntry *m = f->entry->reg;
+
+	if (!m || m->id != f->id || !m->name)
+		return raise_damaged(op, f, "the file's path");
+	if (!path_is_sane(m->name))
+		return error_raise(op->error, EINVAL, "files.img: file %u: \"%.200s\" is no absolute path", f->id, m->name);
+	if (m->pos > INT64_MAX)
+		return error_raise(op->error, EINVAL, "files.img: file %u (%s): its position is %" PRIu64, f->id, m->name,
+				   m->pos);
+	if (m->has_ext && m->ext)
+		return error_raise(op->error, EOPNOTSUPP, "files.img: file %u (%s) was left to a plugin of CRIU", f->id,
+				   m->name);
+	f->describe = m->name;
+	return regular_of(op, f) ? 0 : -ENOMEM;
+}
+
+int regular_open_flags(uint32_t flags, bool mapped_only, mode_t mode)
+{
+	int f = (int)flags;
+
+	if (mapped_only && S_ISDIR(mode))
+		return O_PATH | O_DIRECTORY | O_CLOEXEC;
+	if (f & TMPFILE_BIT)
+		f &= ~O_TMPFILE;
+	f &= ~(O_CREAT | O_EXCL | O_TRUNC | O_ASYNC);
+	return f | O_NOCTTY | O_CLOEXEC;
+}
+
+static const char *type_name(mode_t mode)
+{
+	switch (mode & S_IFMT) {
+	case S_IFREG:
+		return "regular file";
+	case S_IFDIR:
+		return "directory";
+	case S_IFCHR:
+		return "character device";
+	case S_IFBLK:
+		return "block device";
+	case S_IFIFO:
+		return "FIFO";
+	case S_IFLNK:
+		return "symbolic link";
+	case S_IFSOCK:
+		return "socket";
+	default:
+		return "file of unknown type";
+	}
+}
+
+/* Is what the path leads to now what was dumped? */
+static int verify(struct operation *op, const struct file *f, const struct stat *st)
+{
+	const RegFileEntry *m = f->entry->reg;
+
+	if (m->has_mode && (m->mode & S_IFMT) != (st->st_mode & S_IFMT))
+		return error_raise(op->error, EINVAL, "%s is a %s now and was a %s when it was dumped", m->name,
+				   type_name(st->st_mode), type_name(m->mode));
+	if (S_ISCHR(st->st_mode) && !(m->flags & O_PATH) && !device_is_stateless(st->st_rdev))
+		return error_raise(op->error, EINVAL, "%s is the device %u:%u now, which firn does not open", m->name,
+				   major(st->st_rdev), minor(st->st_rdev));
+	if ((S_ISBLK(st->st_mode) || S_ISSOCK(st->st_mode) || S_ISLNK(st->st_mode)) && !(m->flags & O_PATH))
+		return error_raise(op->error, EINVAL, "%s is a %s, which firn does not open", m->name, type_name(st->st_mode));
+	if (m->has_size && S_ISREG(st->st_mode) && (uint64_t)st->st_size != m->size) {
+		(void)error_raise(op->error, ESTALE, "%s has %lld bytes now and had %" PRIu64 " when it was dumped", m->name,
+				  (long long)st->st_size, m->size);
+		error_hint(op->error, "put back the file as it was; the program's memory relies on it");
+		return -ESTALE;
+	}
+	if (m->has_mode && m->mode != st->st_mode)
+		log_warn(0, "%s: its permissions are %o now and were %o when it was dumped", m->name,
+			 st->st_mode & 07777, m->mode & 07777);
+	return 0;
+}
+
+static int verify_path(struct operation *op, struct file *f)
+{
+	const RegFileEntry *m = f->entry->reg;
+	struct regular_state *s = regular_state(op);
+	struct stat *st;
+	int r;
+
+	if (!s)
+		return -ENOMEM;
+	if (s->verified && strcmp(s->verified, m->name) == 0)
+		return verify(op, f, s->verified_st);
+	st = arena_alloc(&op->arena, sizeof(*st));
+	if (!st)
+		return raise_no_memory(op);
+	/* As open() will follow it, except for O_PATH|O_NOFOLLOW. */
+	if (fstatat(AT_FDCWD, m->name, st, (m->flags & O_NOFOLLOW) ? AT_SYMLINK_NOFOLLOW : 0) < 0) {
+		r = -errno;
+		(void)error_raise_call(op->error, -r, "stat", "%s", m->name);
+		if (r == -ENOENT)
+			error_hint(op->error, "the file must be where it was when it was dumped");
+		return r;
+	}
+	r = verify(op, f, st);
+	if (r == 0) {
+		s->verified = m->name;
+		s->verified_st = st;
+	}
+	return r;
+}
+
+/* The open itself, for an object that was verified. A FIFO is held open for both directions meanwhile: then opening one
+ * end waits for nobody (man 7 fifo). */
+static int open_path(struct operation *op, struct file *f)
+{
+	const RegFileEntry *m = f->entry->reg;
+	AUTOCLOSE int hold = -1;
+	int flags = regular_open_flags(m->flags, f->mapped_only, m->mode);
+
+	if (S_ISFIFO(m->mode) && !(m->flags & O_PATH)) {
+		hold = open(m->name, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+		if (hold < 0)
+			return error_raise_call(op->error, errno, "open", "%s", m->name);
+	}
+	f->fd = open(m->name, flags);
+	if (f->fd < 0) {
+		(void)error_raise_call(op->error, errno, "open", "%s", m->name);
+		if (op->error->number == ETXTBSY)
+			error_hint(op->error, "a program runs from this file now, so it cannot be opened for writing");
+		return -op->error->number;
+	}
+	return 0;
+}
+
+int regular_adjust(struct operation *op, struct file *f)
+{
+	const RegFileEntry *m = f->entry->reg;
+
+	if ((m->flags & O_PATH) || (f->mapped_only && S_ISDIR(m->mode)))
+		return 0;
+	if (m->pos != 0 && lseek(f->fd, (off_t)m->pos, SEEK_SET) < 0)
+		return error_raise_call(op->error, errno, "lseek", "%s, to %" PRIu64, m->name, m->pos);
+	return file_set_flags(op, f->fd, m->flags, m->name);
+}
+
+int regular_create(struct operation *op, struct file *f)
+{
+	struct regular *reg = regular_of(op, f);
+	int r;
+
+	if (!reg)
+		return -ENOMEM;
+	if (reg->ghost)
+		return reg->ghost->created ? 0 : ghost_create(op, reg->ghost);
+	if (reg->linked) {
+		r = remap_open_linked(op, f);
+	} else {
+		r = verify_path(op, f);
+		if (r == 0)
+			r = open_path(op, f);
+	}
+	return r < 0 ? r : regular_adjust(op, f);
+}
+
+static int regular_create_own(struct operation *op, struct file *f)
+{
+	const struct regular *reg = f->state;
+
+	return reg && reg->hidden ? 0 : regular_create(op, f);
+}
+
+static int regular_finish(struct operation *op, struct file *f)
+{
+	const RegFileEntry *m = f->entry->reg;
+	int r = 0;
+
+	if (f->fd >= 0 && !(m->flags & O_PATH))
+		r = fown_apply(op, f->fd, m->fown, f->describe);
+	return r < 0 ? r : remap_finish(op, f);
+}
+
+static void regular_release(struct operation *op, struct file *f)
+{
+	(void)f;
+	remap_undo_dump(op);
+}
+
+static void regular_describe(const FileEntry *entry, char *buf, size_t size)
+{
+	if (entry->reg)
+		(void)snprintf(buf, size, "%s", entry->reg->name);
+}
 
 const struct kind kind_regular = {
-	.name = "regular",
+	.name = "file",
 	.type = FD_TYPES__REG,
+	.recognise = regular_recognise,
+	.check = regular_check_path,
+	.dump = regular_dump_entry,
+	.dump_all = remap_dump_all,
+	.load_all = remap_load,
+	.decode = regular_decode,
+	.create = regular_create_own,
+	.finish = regular_finish,
+	.release = regular_release,
+	.describe = regular_describe,
 };

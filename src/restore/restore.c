@@ -1,12 +1,176 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A restore, from the first look to the last: read restore_engine() downwards. The tracer thread is this one; whatever
+ * may block on foreign ground is the worker's (see watch/worker.h), or a puppet's, which is waited for.
+ */
 #include "restore/restore.h"
 
 #include <errno.h>
 
+#include "aspects/aspect.h"
+#include "kernel/features.h"
+#include "kernel/limits.h"
+#include "memory/memory.h"
+#include "puppet/area.h"
+#include "restore/finish.h"
+#include "restore/grow.h"
+#include "restore/read.h"
 #include "watch/recorder.h"
+#include "watch/worker.h"
+
+/* ---- the worker's jobs ---- */
+
+static int read_images(void *arg)
+{
+	struct operation *op = arg;
+	int r = image_dir_open(&op->images, op->options->images_path, op->error);
+
+	if (r == 0)
+		r = images_read_tree(op);
+	for (size_t i = 0; i < op->tree.n_tasks && r == 0; i++)
+		r = aspects_decode(op, op->tree.tasks[i]);
+	if (r == 0)
+		r = files_read(op);
+	if (r == 0)
+		r = memory_read(op);
+	if (r == 0)
+		r = grow_check_pids(op);
+	if (r == 0)
+		r = memory_find_island(op, AREA_SIZE, &op->island);
+	return r;
+}
+
+static int create_objects(void *arg)
+{
+	struct operation *op = arg;
+	int r = files_create(op);
+
+	if (r == 0)
+		r = memory_create_shared(op);
+	return r == 0 ? files_connect(op) : r;
+}
+
+static int finish_objects(void *arg)
+{
+	return files_finish(arg);
+}
+
+static int undo_objects(void *arg)
+{
+	files_undo(arg);
+	return 0;
+}
+
+/* ---- the tracer thread ---- */
+
+static int in_stage(struct operation *op, enum stage stage, worker_fn job)
+{
+	recorder_stage(stage);
+	return worker_call(job, op, op->error);
+}
+
+static int place_files(struct operation *op, struct channel *c)
+{
+	for (size_t i = 0; i < op->tree.n_tasks; i++) {
+		struct task *t = op->tree.tasks[i];
+		int r = 0;
+
+		if (t->state == TASK_ZOMBIE)
+			continue;
+		if (t->files_owner == t)
+			r = descriptors_place(op, c, t);
+		if (r == 0 && t->fs_owner == t)
+			r = fs_place(op, c, t);
+		if (r == 0 && t->mm_owner == t)
+			r = memory_seal(op, c, t);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int apply_aspects(struct operation *op)
+{
+	/* Children before parents: what a parent becomes must not hinder what is still to be done below it. */
+	for (size_t i = op->tree.n_tasks; i-- > 0;) {
+		struct task *t = op->tree.tasks[i];
+
+		for (size_t k = t->n_threads; k-- > 0;) {
+			int r = aspects_apply(op, &t->threads[k]);
+
+			if (r < 0)
+				return r;
+		}
+	}
+	return 0;
+}
+
+static int restore_state(struct operation *op, struct channel *c)
+{
+	int r;
+
+	recorder_stage(STAGE_STATE);
+	r = place_files(op, c);
+	if (r == 0)
+		r = grow_threads(op);
+	if (r == 0)
+		r = grow_zombies(op);
+	if (r == 0)
+		r = worker_call(finish_objects, op, op->error);
+	if (r == 0)
+		r = apply_aspects(op);
+	return r == 0 ? finish_tree(op, c) : r;
+}
+
+static int restore_tree(struct operation *op, struct channel *c)
+{
+	int r;
+
+	recorder_stage(STAGE_TREE);
+	r = channel_open(op, c);
+	if (r == 0)
+		r = grow_tree(op, c);
+	if (r < 0)
+		return r;
+	recorder_stage(STAGE_MEMORY);
+	r = memory_restore(op, c);
+	return r == 0 ? restore_state(op, c) : r;
+}
+
+static void roll_back(struct operation *op)
+{
+	struct error ignored = { 0 };
+
+	recorder_stage(STAGE_ROLLBACK);
+	grow_kill(op);
+	(void)worker_call(undo_objects, op, &ignored);
+}
 
 int restore_engine(const struct options *o, void *arg)
 {
+	struct operation op = { .error = &recorder->error, .options = o, .images = { .fd = -1 } };
+	struct channel channel = { .engine = -1, .number = -1 };
+	struct features features;
+	int r;
+
 	(void)arg;
-	return error_raise(&recorder->error, EOPNOTSUPP, "%s: restoring is not built yet", o->images_path);
+	op.features = &features;
+	limits_raise_descriptors();
+	r = features_probe(&features, op.error);
+	if (r == 0)
+		r = in_stage(&op, STAGE_IMAGES, read_images);
+	if (r < 0)
+		return r;
+	r = in_stage(&op, STAGE_OBJECTS, create_objects);
+	if (r == 0)
+		r = restore_tree(&op, &channel);
+	if (r < 0) {
+		roll_back(&op);
+		return r;
+	}
+	recorder_stage(STAGE_RELEASE);
+	atomic_store(&recorder->tasks, op.tree.n_tasks);
+	atomic_store(&recorder->threads, op.tree.n_threads);
+	atomic_store(&recorder->restore_released, true);
+	return release_tree(&op);
 }

@@ -3,5 +3,5 @@
 
 #include "base/options.h"
 
-/* The engine of `firn restore`, an engine_fn (watch/front.h). */
+/* The engine of `firn restore` (see front.h). On failure no task, name or mount of the restore is left. */
 int restore_engine(const struct options *o, void *arg);

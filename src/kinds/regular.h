@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include "kinds/path.h"
+#include "remap-file-path.pb-c.h"
+
+/*
+ * Files that are found again by path. Between regular.c, remap.c and ghost.c; fifo.c uses regular_dump_entry() and
+ * regular_create() for its path.
+ */
+
+/* A deleted inode that is kept in the images (ghost-file-ID.img). */
+struct ghost {
+	struct ghost *next;
+	uint32_t id;
+	dev_t dev;                   /* dump */
+	ino_t ino;
+	struct file **files;         /* restore: every open file of it */
+	size_t n_files, room;
+	bool created;
+};
+
+/* Of a file under restore (file->state). */
+struct regular {
+	struct ghost *ghost;         /* or NULL */
+	struct file *linked;         /* the file that carries the link-remap name, or NULL */
+	bool hidden;                 /* not opened by itself: a link-remap name, the path of a FIFO */
+	bool unlinked;               /* its link-remap name was removed */
+};
+
+/* Of the kind (dump and restore). */
+struct regular_state {
+	struct ghost *ghosts;
+	uint32_t next_ghost;
+	RemapFilePathEntry **remaps;
+	size_t n_remaps, room;
+	const char **made;           /* dump: names made by link-remap, to be removed when the dump fails */
+	size_t n_made, made_room;
+	const char *verified;        /* restore: the last path that was checked; consecutive files often share one */
+	const struct stat *verified_st;
+};
+
+struct regular_state *regular_state(struct operation *op);
+/* file->state, made when it is not there yet; NULL: no memory, raised. */
+struct regular *regular_of(struct operation *op, struct file *f);
+
+/* dump: fills @f's entry; makes ghosts and link-remap names. */
+int regular_dump_entry(struct operation *op, struct file *f);
+/* Refuses what cannot be found again. */
+int regular_check_path(struct operation *op, const struct fd_facts *f);
+/* restore: opens it into f->fd, hidden or not. */
+int regular_create(struct operation *op, struct file *f);
+/* The entry's flags as open() takes them; @mode of the entry. Pure. */
+int regular_open_flags(uint32_t flags, bool mapped_only, mode_t mode);
+/* Sets position and flags after open. */
+int regular_adjust(struct operation *op, struct file *f);
+
+/* remap.c */
+int remap_dump(struct operation *op, struct file *f, enum path_state state, const char *name);
+int remap_dump_all(struct operation *op);
+int remap_load(struct operation *op);
+int remap_open_linked(struct operation *op, struct file *f);
+int remap_finish(struct operation *op, struct file *f);
+void remap_undo_dump(struct operation *op);
+
+/* ghost.c */
+int ghost_write(struct operation *op, const struct fd_facts *f, uint32_t id);
+int ghost_create(struct operation *op, struct ghost *g);
+
+/* ghost_content.c */
+struct ghost_chunk {
+	uint64_t off, len;
+};
+/* Where data is, by SEEK_DATA and SEEK_HOLE, in the arena. -errno, not raised. */
+int ghost_chunks_plan(int fd, uint64_t size, struct arena *a, struct ghost_chunk **ret, size_t *ret_n);
+/* The next chunk of a hostile image must follow the last one and end within @size. Pure. */
+bool ghost_chunk_is_sane(uint64_t off, uint64_t len, uint64_t last_end, uint64_t size);
