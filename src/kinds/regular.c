@@ -359,12 +359,6 @@ static void regular_release(struct operation *op, struct file *f)
 	remap_undo_dump(op);
 }
 
-static void regular_describe(const FileEntry *entry, char *buf, size_t size)
-{
-	if (entry->reg)
-		(void)snprintf(buf, size, "%s", entry->reg->name);
-}
-
 const struct kind kind_regular = {
 	.name = "file",
 	.type = FD_TYPES__REG,
@@ -377,5 +371,4 @@ const struct kind kind_regular = {
 	.create = regular_create_own,
 	.finish = regular_finish,
 	.release = regular_release,
-	.describe = regular_describe,
 };
