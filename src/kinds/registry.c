@@ -14,7 +14,7 @@ const struct kind *const kinds[] = {
 	&kind_unix_socket,
 	&kind_inet_socket,
 	&kind_memfd,
-	/* terminals: before regular */
+	&kind_tty,
 	&kind_regular,
 	&kind_refused,
 };

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+#include "kinds/placement.h"
+#include "tty.pb-c.h"
+
+/*
+ * restore: gives the sessions their controlling terminals and the terminals their foreground process groups, by calls of
+ * the session leaders' puppets. After descriptors were placed and process groups set, before the puppets give up their
+ * credentials. Tracer thread.
+ */
+int ttys_attach(struct operation *op, struct channel *c);
+
+/* ---- between tty.c and tty_restore.c ---- */
+
+struct tty {
+	struct tty *next;
+	TtyInfoEntry *m;
+	struct file *file;              /* the first open file of it; NULL while none was met */
+	bool external;                  /* restore: stands for the terminal that firn itself runs on */
+};
+
+static inline bool tty_is_master(const TtyInfoEntry *m)
+{
+	return m->type == TTY_TYPE__PTY && m->rdev == (5u << 8 | 2u);
+}
+
+static inline bool tty_is_slave(const TtyInfoEntry *m)
+{
+	return m->type == TTY_TYPE__PTY && !tty_is_master(m);
+}
+
+/* The terminals of the operation, in a list; NULL when the list is empty. */
+struct tty **tty_list(struct operation *op);
+struct tty *tty_find(struct operation *op, uint32_t id);
+
+#define TTY_INDEX_MAX 1048575u    /* minors */
+#define TTY_CC 19u                /* control characters in the kernel's struct termios, four in a word of the image */
+
+int tty_load_all(struct operation *op);
+int tty_decode(struct operation *op, struct file *f);
+int tty_create(struct operation *op, struct file *f);
+int tty_finish(struct operation *op, struct file *f);
