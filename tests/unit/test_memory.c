@@ -171,6 +171,7 @@ static void test_refusals(void **state)
 		}
 		assert_non_null(strstr(refused(&m), rows[i].word));
 	}
+	assert_non_null(strstr(refused(&(struct proc_map){ .path = "", .pkey = 3 }), "protection key"));
 }
 
 /* images ------------------------------------------------------------------------------------------------------- */
