@@ -6,12 +6,10 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <sys/statfs.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -37,7 +35,7 @@ int image_raise_file(const struct image_dir *d, const char *name, const char *ca
 	return -number;
 }
 
-static int raise_folder(const char *path, const char *call, int number, struct error *e)
+int image_raise_folder(const char *path, const char *call, int number, struct error *e)
 {
 	error_raise_call(e, number, call, "images folder %s", path);
 	if (number == ENOENT)
@@ -102,9 +100,9 @@ static int open_folder(struct image_dir *d, const char *path, struct error *e)
 	*d = (struct image_dir){ .fd = -1, .path = path };
 	d->fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (d->fd < 0)
-		return raise_folder(path, "open", errno, e);
+		return image_raise_folder(path, "open", errno, e);
 	d->manifest = manifest_new();
-	return d->manifest ? 0 : raise_folder(path, "malloc", ENOMEM, e);
+	return d->manifest ? 0 : image_raise_folder(path, "malloc", ENOMEM, e);
 }
 
 static int remove_old(struct image_dir *d, const char *name, struct error *e)
@@ -125,7 +123,7 @@ static int remove_older_checkpoint(struct image_dir *d, struct error *e)
 	int r = 0;
 
 	if (!dir)
-		return raise_folder(d->path, "open", errno, e);
+		return image_raise_folder(d->path, "open", errno, e);
 	(void)TAKE_FD(fd);
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(first); i++)
 		r = remove_old(d, first[i], e);
@@ -137,7 +135,7 @@ static int remove_older_checkpoint(struct image_dir *d, struct error *e)
 			r = remove_old(d, entry->d_name, e);
 	}
 	if (r == 0 && errno)
-		return raise_folder(d->path, "readdir", errno, e);
+		return image_raise_folder(d->path, "readdir", errno, e);
 	return r;
 }
 
@@ -149,7 +147,7 @@ int image_dir_create(struct image_dir *d, const char *path, struct error *e)
 		goto fail;
 	d->manifest->writing = true;
 	if (faccessat(d->fd, ".", W_OK | X_OK, AT_EACCESS) < 0) {
-		r = raise_folder(path, "write", errno, e);
+		r = image_raise_folder(path, "write", errno, e);
 		goto fail;
 	}
 	/* Some network file systems lock no directories: then nothing is known, which is no error. */
@@ -324,33 +322,6 @@ int image_dir_open(struct image_dir *d, const char *path, struct error *e)
 	return r;
 }
 
-/* A per-file fsync, not syncfs(): that would wait for what everybody else wrote to the same file system. */
-static int sync_files(struct image_dir *d, struct error *e)
-{
-	struct statfs fs;
-
-	if (fstatfs(d->fd, &fs) == 0 && (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC))
-		return 0;
-	for (size_t i = 0; i < d->manifest->n; i++) {
-		const char *name = d->manifest->files[i].name;
-		AUTOCLOSE int fd = openat(d->fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-
-		if (fd < 0)
-			return image_raise_file(d, name, "open", 0, errno, e);
-		if (fsync(fd) < 0)
-			return image_raise_file(d, name, "fsync", d->manifest->files[i].size, errno, e);
-	}
-	return 0;
-}
-
-static int sync_folder(struct image_dir *d, struct error *e)
-{
-	/* EINVAL: a file system that knows no fsync of directories (9p, some FUSE servers). */
-	if (fsync(d->fd) < 0 && errno != EINVAL)
-		return raise_folder(d->path, "fsync", errno, e);
-	return 0;
-}
-
 static int write_manifest(struct image_dir *d, struct error *e)
 {
 	AUTOFREE char *text = NULL;
@@ -370,7 +341,7 @@ static int put_inventory(struct image_dir *d, const void *data, size_t len, stru
 		return r;
 	if (renameat(d->fd, INVENTORY_PART, d->fd, INVENTORY_NAME) < 0)
 		return image_raise_file(d, INVENTORY_NAME, "rename", 0, errno, e);
-	return sync_folder(d, e);
+	return image_sync_folder(d, e);
 }
 
 int image_dir_commit(struct image_dir *d, const ProtobufCMessage *inventory, struct error *e)
@@ -386,7 +357,7 @@ int image_dir_commit(struct image_dir *d, const ProtobufCMessage *inventory, str
 	if (r == 0)
 		r = image_write(&w, inventory, e);
 	if (r == 0)
-		r = sync_files(d, e);
+		r = image_sync_files(d, e);
 	if (r == 0) {
 		r = manifest_add(d->manifest, INVENTORY_NAME, false, &f);
 		if (r < 0)
@@ -400,7 +371,7 @@ int image_dir_commit(struct image_dir *d, const ProtobufCMessage *inventory, str
 		r = write_manifest(d, e);
 	}
 	if (r == 0)
-		r = sync_folder(d, e);
+		r = image_sync_folder(d, e);
 	if (r == 0)
 		r = put_inventory(d, w.buf, w.len, e);
 	image_writer_discard(&w);

@@ -61,6 +61,13 @@ uint32_t crc32c_table(uint32_t crc, const void *data, size_t len);
 /* "FOLDER/NAME: CALL of N bytes: reason", with a hint where there is one. @bytes 0 = not told. */
 int image_raise_file(const struct image_dir *d, const char *name, const char *call, uint64_t bytes, int number,
 		     struct error *e);
+/* "images folder PATH: CALL: reason", likewise. */
+int image_raise_folder(const char *path, const char *call, int number, struct error *e);
+/* Every file of the manifest, except where the file system has nothing to sync; the folder's own entries. */
+int image_sync_files(const struct image_dir *d, struct error *e);
+int image_sync_folder(const struct image_dir *d, struct error *e);
+/* Bytes dirty or being written back, by the text of /proc/meminfo; UINT64_MAX when it does not say. */
+uint64_t image_parse_dirty(const char *meminfo);
 /* 0 or -errno, nothing raised. */
 int image_write_all(int fd, const void *data, size_t len);
 /* Creates @name, which must not exist, and writes it whole. Raised. @sync: fsync it too. */

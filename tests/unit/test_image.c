@@ -588,6 +588,15 @@ static void stats(void **state)
 	assert_int_equal(read_tree(f), 0);
 }
 
+static void dirty(void **state)
+{
+	(void)state;
+	assert_int_equal(image_parse_dirty("MemTotal: 1 kB\nDirty:               168 kB\nWriteback:             4 kB\n"), 172 * 1024);
+	assert_true(image_parse_dirty("Dirty: 1 kB\n") == UINT64_MAX);
+	assert_true(image_parse_dirty("\nDirty: x kB\nWriteback: 0 kB\n") == UINT64_MAX);
+	assert_true(image_parse_dirty("\nDirty: 99999999999999999999 kB\nWriteback: 0 kB\n") == UINT64_MAX);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -596,7 +605,7 @@ int main(void)
 		TEST(round_trip), TEST(layout), cmocka_unit_test(names), cmocka_unit_test(checksum), TEST(truncated),
 		TEST(flipped), TEST(huge_counts), TEST(leash), cmocka_unit_test(manifest_attacks), TEST(manifest_escape),
 		TEST(unlisted_and_special), TEST(folders), TEST(replaces_older), TEST(unfinished_pages), TEST(full_disk),
-		TEST(stats),
+		TEST(stats), cmocka_unit_test(dirty),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
