@@ -267,7 +267,8 @@ static int finish(struct front *f)
 {
 	bool ok = atomic_load(&recorder->engine_result) == 0;
 	int code = ok ? succeed(f) : fail(f);
-	bool written = scribe_finish(&f->scribe, FLUSH_MS);
+	/* What stalled the operation may well hold the log too. */
+	bool written = scribe_finish(&f->scribe, f->why == END_LIMIT ? FLUSH_MS / 4 : FLUSH_MS);
 	int log_errno = atomic_load(&recorder->log_errno);
 	unsigned long dropped = (unsigned long)atomic_load(&recorder->ring_dropped);
 

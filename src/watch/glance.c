@@ -128,6 +128,41 @@ void glance(pid_t pid, pid_t tid, struct glance *ret)
 		parse_stack(buf, ret);
 }
 
+/* Does @path lie at or below the mount point? Its octal escapes (\\040 for a blank) are left: such a one never matches. */
+static bool lies_below(const char *path, const char *point, size_t len)
+{
+	if (len == 1 && point[0] == '/')
+		return path[0] == '/';
+	return strncmp(path, point, len) == 0 && (path[len] == '/' || path[len] == '\0' || path[len] == ' ');
+}
+
+/* Lines are "36 35 98:0 /root /mount/point rw,… shared:1 - type source options", man 5 proc. */
+bool mount_of_path(const char *mountinfo, const char *path, char *ret_type, size_t type_size, char *ret_point,
+		   size_t point_size)
+{
+	size_t best = 0;
+
+	for (const char *line = mountinfo, *end; (end = strchr(line, '\n')); line = end + 1) {
+		const char *point = line, *type = strstr(line, " - ");
+		size_t len;
+
+		for (int i = 0; i < 4 && point && point < end; i++) {
+			point = strchr(point, ' ');
+			point = point ? point + 1 : NULL;
+		}
+		if (!point || point >= end || !type || type >= end)
+			continue;
+		len = strcspn(point, " \n");
+		/* Of two on one place the later one is on top. */
+		if (len < best || !lies_below(path, point, len))
+			continue;
+		best = len;
+		copy_word(ret_type, type_size, type + 3, strcspn(type + 3, " \n"));
+		copy_word(ret_point, point_size, point, len);
+	}
+	return best > 0;
+}
+
 const char *glance_state(char state)
 {
 	switch (state) {

@@ -23,6 +23,11 @@ struct glance {
 
 void glance(pid_t pid, pid_t tid, struct glance *ret);
 
+/* The mount that @path lies on, from the text of a mountinfo file: its type and mount point. False when none is found
+ * (a path that is not absolute). Nothing is called on the path. */
+bool mount_of_path(const char *mountinfo, const char *path, char *ret_type, size_t type_size, char *ret_point,
+		   size_t point_size);
+
 /* Word for a state letter: "sleeping", "uninterruptible sleep" … */
 const char *glance_state(char state);
 /* Name of a system call that may block; NULL when it is none of those the table knows. */

@@ -1,12 +1,37 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "watch/stall.h"
 
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
+
+#define MOUNTINFO_MAX (256u * 1024)
+
+/* Which mount does the path in the step's object lie on? In the front's mount namespace: a hint, no proof. */
+static void gather_mount(struct stall_facts *f)
+{
+	const char *path = strchr(f->step.object, '/');
+	AUTOCLOSE int fd = -1;
+	AUTOFREE char *text = NULL;
+	size_t used = 0;
+	ssize_t n;
+
+	f->fs_type[0] = '\0';
+	fd = path ? open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC) : -1;
+	text = fd < 0 ? NULL : malloc(MOUNTINFO_MAX + 1);
+	if (!text)
+		return;
+	while (used < MOUNTINFO_MAX && (n = read(fd, text + used, MOUNTINFO_MAX - used)) > 0)
+		used += (size_t)n;
+	text[used] = '\0';
+	(void)mount_of_path(text, path, f->fs_type, sizeof(f->fs_type), f->mount_point, sizeof(f->mount_point));
+}
 
 void stall_gather(struct stall_facts *f, pid_t engine)
 {
@@ -21,6 +46,7 @@ void stall_gather(struct stall_facts *f, pid_t engine)
 	memset(&f->task, 0, sizeof(f->task));
 	if (f->step.pid)
 		glance(f->step.pid, f->step.pid, &f->task);
+	gather_mount(f);
 	f->n_tasks = 0;
 	f->held = atomic_load(&recorder->target_count);
 	if (!f->held)
@@ -149,6 +175,14 @@ static const struct {
 };
 
 static const struct {
+	const char *type; /* beginning of the file system's type */
+	const struct stall_cause *why;
+} file_systems[] = {
+	{ "fuse", &fuse }, { "nfs", &nfs }, { "9p", &host_9p }, { "virtiofs", &virtiofs },
+	{ "cifs", &smb },  { "smb", &smb }, { "ceph", &ceph },	{ "autofs", &automount },
+};
+
+static const struct {
 	long nr;
 	const struct stall_cause *why;
 } engine_calls[] = {
@@ -202,6 +236,9 @@ struct stall_cause stall_explain(const struct stall_facts *f)
 	for (size_t i = 0; i < ARRAY_SIZE(engine_waits); i++)
 		if (waits_in(&f->engine, engine_waits[i].function))
 			return *engine_waits[i].why;
+	for (size_t i = 0; f->engine.state == 'D' && i < ARRAY_SIZE(file_systems); i++)
+		if (strncmp(f->fs_type, file_systems[i].type, strlen(file_systems[i].type)) == 0)
+			return *file_systems[i].why;
 	for (size_t i = 0; i < ARRAY_SIZE(engine_calls); i++)
 		if (f->engine.syscall == engine_calls[i].nr)
 			return *engine_calls[i].why;
@@ -336,6 +373,8 @@ size_t stall_compose(const struct stall_facts *f, const char *outcome, char *buf
 		add(&t, "  call         %s, for %.1f s now\n", f->step.call, (double)f->step_ns / 1e9);
 	if (f->step.object[0])
 		add(&t, "  object       %s\n", f->step.object);
+	if (f->fs_type[0])
+		add(&t, "  mount        %s on %s\n", f->fs_type, f->mount_point);
 	add_engine(&t, f);
 	add_tasks(&t, f);
 	add(&t, "  likely cause %s\n", why.cause);

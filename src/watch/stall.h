@@ -24,6 +24,8 @@ struct stall_facts {
 	struct glance tasks[STALL_TASKS];
 	size_t n_tasks;                 /* filled in tasks[] */
 	size_t held;                    /* threads held in all */
+	char fs_type[32];               /* of the mount that a path in the object lies on; "" = none */
+	char mount_point[256];
 };
 
 /* Reads the recorder and /proc. @engine is the engine's pid. Never blocks. */

@@ -107,6 +107,27 @@ static void test_glance(void **state)
 	assert_true(g.gone);
 }
 
+static void test_mount_of_path(void **state)
+{
+	static const char text[] = "21 1 0:19 / / rw - ext4 /dev/sda rw\n"
+				   "22 21 0:20 / /mnt/nfs rw,noatime shared:5 - nfs4 server:/x rw\n"
+				   "23 21 0:21 / /mnt/nfsother rw - tmpfs none rw\n"
+				   "24 22 0:22 / /mnt/nfs rw - fuse.sshfs h:/ rw\n"
+				   "broken line\n25 1 2\n";
+	char type[16], point[32];
+
+	(void)state;
+	assert_true(mount_of_path(text, "/mnt/nfs/x", type, sizeof(type), point, sizeof(point)));
+	assert_string_equal(type, "fuse.sshfs");
+	assert_string_equal(point, "/mnt/nfs");
+	assert_true(mount_of_path(text, "/mnt/nfsother", type, sizeof(type), point, sizeof(point)));
+	assert_string_equal(type, "tmpfs");
+	assert_true(mount_of_path(text, "/mnt/nf", type, sizeof(type), point, sizeof(point)));
+	assert_string_equal(type, "ext4");
+	assert_false(mount_of_path("", "/x", type, sizeof(type), point, sizeof(point)));
+	assert_false(mount_of_path("no newline", "/x", type, sizeof(type), point, sizeof(point)));
+}
+
 static void test_deadlines(void **state)
 {
 	struct deadlines d = { .deadline_ms = 10000, .stall_ms = 1000, .seize_ms = 2000 };
@@ -157,8 +178,8 @@ static void test_lines(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_compose),	  cmocka_unit_test(test_explain), cmocka_unit_test(test_glance),
-		cmocka_unit_test(test_deadlines), cmocka_unit_test(test_lines),
+		cmocka_unit_test(test_compose),	  cmocka_unit_test(test_explain),	cmocka_unit_test(test_glance),
+		cmocka_unit_test(test_deadlines), cmocka_unit_test(test_mount_of_path), cmocka_unit_test(test_lines),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
