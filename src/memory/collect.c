@@ -54,7 +54,7 @@ int memory_check(struct operation *op, struct task *t)
 		if (area_classify(&maps[i], &plan->host, &sort, &why) < 0)
 			return refuse_area(op, t, &maps[i], why);
 	}
-	return 0;
+	return t->mm_plan ? memory_link_files(op, t) : 0;
 }
 
 /* The puppet's own pages are no part of the task. Areas are collected before they are made; this is for a second dump
@@ -79,11 +79,7 @@ static int add_area(struct operation *op, struct task *t, const struct proc_map 
 	vma_entry__init(v);
 	area_to_entry(m, sort, v);
 	l->map = m;
-	if (sort == SORT_FILE || sort == SORT_MEMFD) {
-		r = files_add_mapping(op, t, m, v->fdflags != 0, &l->file);
-		if (r >= 0)
-			v->shmid = l->file->id;
-	} else if (sort == SORT_SHARED_ANON) {
+	if (sort == SORT_SHARED_ANON) {
 		r = shared_for_area(op, t, m, v, &l->shared);
 		if (r >= 0)
 			v->shmid = l->shared->id;
@@ -116,6 +112,25 @@ static int add_areas(struct operation *op, struct task *t)
 			continue;
 		}
 		mm->vmas[mm->n_vmas++] = v;
+	}
+	return 0;
+}
+
+int memory_link_files(struct operation *op, struct task *t)
+{
+	MmEntry *mm = t->mm;
+
+	for (size_t i = 0; op->files && i < mm->n_vmas; i++) {
+		struct area_link *l = &t->mm_plan->links[i];
+		VmaEntry *v = mm->vmas[i];
+		int r;
+
+		if (!(v->status & (AREA_FILE_PRIVATE | AREA_FILE_SHARED)) || l->file)
+			continue;
+		r = files_add_mapping(op, t, l->map, v->fdflags != 0, &l->file);
+		if (r < 0)
+			return r;
+		v->shmid = l->file->id;
 	}
 	return 0;
 }
@@ -181,6 +196,8 @@ int memory_collect(struct operation *op, struct task *t)
 	mm_entry__init(t->mm);
 	t->mm_plan->pages_fd = -1;
 	r = add_areas(op, t);
+	if (r >= 0)
+		r = memory_link_files(op, t);
 	if (r >= 0)
 		r = add_auxv(op, t);
 	if (r >= 0)

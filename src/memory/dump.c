@@ -180,7 +180,9 @@ int memory_dump(struct operation *op)
 
 		if (!t->mm_plan)
 			continue;
-		r = scan_task(op, t);
+		r = memory_link_files(op, t);
+		if (r >= 0)
+			r = scan_task(op, t);
 		total += t->mm_plan->runs.bytes;
 	}
 	for (struct shared_object *s = plan->shared; s && r >= 0; s = s->next) {

@@ -10,9 +10,11 @@
  * areas and read their pages straight from the images.
  */
 
-/* dump: fills task->maps, task->mm (areas and mm fields) from outside; mapped files are added to op->files. Call it for
- * every task, before a puppet area is made. Tasks that share another's mm are skipped. The worker's job (mmap lock of
- * the target). */
+/*
+ * dump: fills task->maps, task->mm (areas and mm fields) from outside. Call it for every task, before a puppet area is
+ * made. Tasks that share another's mm are skipped. Mapped files are added to op->files as soon as that exists: here,
+ * in memory_check(), at the latest in memory_dump(). The worker's job (mmap lock of the target).
+ */
 int memory_collect(struct operation *op, struct task *t);
 /* Refuses what cannot be carried, before anything is frozen (then it reads the areas itself) and again after
  * memory_collect(). The worker's job. */

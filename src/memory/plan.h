@@ -89,6 +89,9 @@ struct memory_plan {
 int memory_plan_get(struct operation *op, struct memory_plan **ret);
 int memory_host_learn(struct memory_host *h);
 
+/* collect.c: adds the files behind areas to op->files, once that exists; those that were added stay. */
+int memory_link_files(struct operation *op, struct task *t);
+
 /* area.c: pure ------------------------------------------------------------------------------------------------- */
 
 enum area_sort {
