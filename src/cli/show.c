@@ -52,7 +52,8 @@ static int parse(int argc, char **argv, struct show_options *o)
 	if (!o->path && optind < argc)
 		o->path = argv[optind++];
 	if (!o->path || optind < argc) {
-		fprintf(stderr, "firn: show: %s\n", o->path ? "one images folder, not several" : "which images folder?");
+		fprintf(stderr, "firn: show: %s\n",
+			o->path ? "one images folder, not several" : "which images folder?");
 		return -EINVAL;
 	}
 	return 0;

@@ -31,19 +31,19 @@ struct show_task {
 	const CoreEntry *core;
 	enum show_state state;
 	const char *comm;
-	const char *exe;                /* NULL when unknown */
-	char **argv;                    /* NULL when its memory is not in the checkpoint */
+	const char *exe; /* NULL when unknown */
+	char **argv;	 /* NULL when its memory is not in the checkpoint */
 	size_t n_argv;
-	struct show_thread *threads;    /* none for zombies */
+	struct show_thread *threads; /* none for zombies */
 	size_t n_threads;
-	const MmEntry *mm;              /* NULL for zombies and for those who share another's */
-	uint64_t mapped;                /* bytes of all areas but [vsyscall] */
-	uint64_t present;               /* bytes of pages in the checkpoint */
-	uint32_t files_id;              /* 0 = unknown */
+	const MmEntry *mm; /* NULL for zombies and for those who share another's */
+	uint64_t mapped;   /* bytes of all areas but [vsyscall] */
+	uint64_t present;  /* bytes of pages in the checkpoint */
+	uint32_t files_id; /* 0 = unknown */
 	FdinfoEntry **fds;
 	size_t n_fds;
-	bool fds_shared;                /* the table is that of a task further up */
-	const FsEntry *fs;              /* NULL for zombies and for those who share another's */
+	bool fds_shared;   /* the table is that of a task further up */
+	const FsEntry *fs; /* NULL for zombies and for those who share another's */
 
 	struct show_task *parent, *first_child, *last_child, *next_sibling;
 	unsigned depth;
@@ -51,23 +51,23 @@ struct show_task {
 
 struct show_shmem {
 	uint64_t shmid;
-	uint64_t present;               /* bytes */
+	uint64_t present; /* bytes */
 };
 
 struct show {
 	struct arena arena;
 	struct image_dir dir;
 	const char *path;
-	bool by_firn;                   /* it has firn's manifest */
+	bool by_firn; /* it has firn's manifest */
 	time_t made;
-	uint64_t bytes;                 /* of all its files */
+	uint64_t bytes; /* of all its files */
 	size_t n_image_files;
 
-	struct show_task *tasks;        /* as in pstree.img */
+	struct show_task *tasks; /* as in pstree.img */
 	size_t n_tasks;
-	struct show_task **order;       /* parents before children, depth first */
+	struct show_task **order; /* parents before children, depth first */
 	size_t n_threads;
-	FileEntry **files;              /* ascending by id */
+	FileEntry **files; /* ascending by id */
 	size_t n_files;
 	MemfdInodeEntry **memfds;
 	size_t n_memfds;
@@ -75,7 +75,7 @@ struct show {
 	size_t n_remaps;
 	struct show_shmem *shmem;
 	size_t n_shmem;
-	uint64_t present, shmem_present;    /* bytes, of all tasks; of all shared memory */
+	uint64_t present, shmem_present; /* bytes, of all tasks; of all shared memory */
 };
 
 /* Raised. show_release() is due in any case. */

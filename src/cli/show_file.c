@@ -86,7 +86,7 @@ static void describe_inet(const InetSkEntry *m, char *buf, size_t size)
 
 	put_address(source, sizeof(source), m->family, m->src_addr, m->n_src_addr, m->src_port);
 	put_address(target, sizeof(target), m->family, m->dst_addr, m->n_dst_addr, m->dst_port);
-	if (m->state == 10)      /* TCP_LISTEN */
+	if (m->state == 10) /* TCP_LISTEN */
 		(void)snprintf(buf, size, "%s %s, listens", proto, source);
 	else if (m->dst_port)
 		(void)snprintf(buf, size, "%s %s to %s", proto, source, target);
@@ -117,7 +117,8 @@ static void describe_memfd(const struct show *s, const MemfdFileEntry *m, char *
 {
 	for (size_t i = 0; i < s->n_memfds; i++)
 		if (s->memfds[i]->inode_id == m->inode_id) {
-			(void)snprintf(buf, size, "%s, %llu bytes", s->memfds[i]->name, (unsigned long long)s->memfds[i]->size);
+			(void)snprintf(buf, size, "%s, %llu bytes", s->memfds[i]->name,
+				       (unsigned long long)s->memfds[i]->size);
 			return;
 		}
 	(void)snprintf(buf, size, "inode %u", m->inode_id);
@@ -143,13 +144,13 @@ static void describe_timer(const TimerfdEntry *m, char *buf, size_t size)
 static bool has_body(const FileEntry *f)
 {
 	const void *const bodies[] = {
-		[FD_TYPES__REG] = f->reg,       [FD_TYPES__PIPE] = f->pipe,     [FD_TYPES__FIFO] = f->fifo,
-		[FD_TYPES__INETSK] = f->isk,    [FD_TYPES__UNIXSK] = f->usk,    [FD_TYPES__EVENTFD] = f->efd,
-		[FD_TYPES__EVENTPOLL] = f->epfd, [FD_TYPES__INOTIFY] = f->ify,  [FD_TYPES__SIGNALFD] = f->sgfd,
-		[FD_TYPES__PACKETSK] = f->psk,  [FD_TYPES__TTY] = f->tty,       [FD_TYPES__FANOTIFY] = f->ffy,
-		[FD_TYPES__NETLINKSK] = f->nlsk, [FD_TYPES__NS] = f->nsf,       [FD_TYPES__TUNF] = f->tunf,
-		[FD_TYPES__EXT] = f->ext,       [FD_TYPES__TIMERFD] = f->tfd,   [FD_TYPES__MEMFD] = f->memfd,
-		[FD_TYPES__BPFMAP] = f->bpf,    [FD_TYPES__PIDFD] = f->pidfd,
+		[FD_TYPES__REG] = f->reg,	 [FD_TYPES__PIPE] = f->pipe,   [FD_TYPES__FIFO] = f->fifo,
+		[FD_TYPES__INETSK] = f->isk,	 [FD_TYPES__UNIXSK] = f->usk,  [FD_TYPES__EVENTFD] = f->efd,
+		[FD_TYPES__EVENTPOLL] = f->epfd, [FD_TYPES__INOTIFY] = f->ify, [FD_TYPES__SIGNALFD] = f->sgfd,
+		[FD_TYPES__PACKETSK] = f->psk,	 [FD_TYPES__TTY] = f->tty,     [FD_TYPES__FANOTIFY] = f->ffy,
+		[FD_TYPES__NETLINKSK] = f->nlsk, [FD_TYPES__NS] = f->nsf,      [FD_TYPES__TUNF] = f->tunf,
+		[FD_TYPES__EXT] = f->ext,	 [FD_TYPES__TIMERFD] = f->tfd, [FD_TYPES__MEMFD] = f->memfd,
+		[FD_TYPES__BPFMAP] = f->bpf,	 [FD_TYPES__PIDFD] = f->pidfd,
 	};
 
 	return (size_t)f->type < ARRAY_SIZE(bodies) && bodies[f->type];

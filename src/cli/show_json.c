@@ -84,8 +84,8 @@ static void put_task(const struct show *s, const struct show_task *t, FILE *out)
 		fputs(",\"uid\":null,\"gid\":null", out);
 	put_threads(t, out);
 	if (t->mm)
-		fprintf(out, ",\"memory\":{\"areas\":%zu,\"mapped\":%" PRIu64 ",\"present\":%" PRIu64 "},", t->mm->n_vmas,
-			t->mapped, t->present);
+		fprintf(out, ",\"memory\":{\"areas\":%zu,\"mapped\":%" PRIu64 ",\"present\":%" PRIu64 "},",
+			t->mm->n_vmas, t->mapped, t->present);
 	else
 		fputs(",\"memory\":null,", out);
 	put_string(out, "cwd", t->fs ? show_file_path(s, t->fs->cwd_id) : NULL);
@@ -99,8 +99,8 @@ void show_print_json(const struct show *s, FILE *out)
 {
 	fputs("{\"format\":1,", out);
 	put_string(out, "path", s->path);
-	fprintf(out, ",\"maker\":\"%s\",\"made\":%lld,\"bytes\":%" PRIu64 ",\"files\":%zu,\"open_files\":%zu", s->by_firn ?
-		"firn" : "criu", (long long)s->made, s->bytes, s->n_image_files, s->n_files);
+	fprintf(out, ",\"maker\":\"%s\",\"made\":%lld,\"bytes\":%" PRIu64 ",\"files\":%zu,\"open_files\":%zu",
+		s->by_firn ? "firn" : "criu", (long long)s->made, s->bytes, s->n_image_files, s->n_files);
 	fprintf(out, ",\"present\":%" PRIu64 ",\"shared_present\":%" PRIu64 ",\"shared_memory\":[", s->present,
 		s->shmem_present);
 	for (size_t i = 0; i < s->n_shmem; i++)

@@ -16,7 +16,7 @@
 #include "pagemap.pb-c.h"
 
 #define PAGE 4096ull
-#define ARGV_MAX 4096ull                /* bytes of the command line that are shown */
+#define ARGV_MAX 4096ull /* bytes of the command line that are shown */
 #define PE_PARENT 1u
 #define PE_PRESENT 4u
 #define VMA_AREA_VSYSCALL 4u
@@ -91,7 +91,8 @@ static int compare_file_ids(const void *a, const void *b)
 const FileEntry *show_find_file(const struct show *s, uint32_t id)
 {
 	const FileEntry key = { .id = id }, *pointer = &key;
-	FileEntry **found = s->n_files ? bsearch(&pointer, s->files, s->n_files, sizeof(*s->files), compare_file_ids) : NULL;
+	FileEntry **found =
+		s->n_files ? bsearch(&pointer, s->files, s->n_files, sizeof(*s->files), compare_file_ids) : NULL;
 
 	return found ? *found : NULL;
 }
@@ -123,7 +124,7 @@ static bool in_image(const PagemapEntry *p)
 struct page_search {
 	uint64_t addr;
 	bool found;
-	uint64_t offset, len;           /* in the pages file; bytes up to the end of the run */
+	uint64_t offset, len; /* in the pages file; bytes up to the end of the run */
 };
 
 /* Sums the pages that are present; with @search also finds an address. */
@@ -204,11 +205,13 @@ static int load_memory(struct show *s, struct show_task *t, struct error *e)
 		const VmaEntry *v = t->mm->vmas[i];
 
 		if (v->end < v->start)
-			return raise_damaged(e, s, "an area that ends before it starts in the memory of pid", t->entry->pid);
+			return raise_damaged(e, s, "an area that ends before it starts in the memory of pid",
+					     t->entry->pid);
 		if (v->status & VMA_AREA_VSYSCALL)
 			continue;
 		if (__builtin_add_overflow(t->mapped, v->end - v->start, &t->mapped))
-			return raise_damaged(e, s, "areas larger than any address space in the memory of pid", t->entry->pid);
+			return raise_damaged(e, s, "areas larger than any address space in the memory of pid",
+					     t->entry->pid);
 	}
 	t->exe = show_file_path(s, t->mm->exe_file_id);
 	where.addr = t->mm->mm_arg_start;
@@ -231,6 +234,7 @@ static int load_threads(struct show *s, struct show_task *t, struct error *e)
 		return raise_memory(e, s);
 	for (size_t i = 0; i < p->n_threads; i++) {
 		const CoreEntry *core = t->core;
+		const char *comm;
 
 		if (p->threads[i] != p->pid) {
 			int r = read_one(s, IMAGE_CORE, p->threads[i], false, &core, e);
@@ -239,7 +243,8 @@ static int load_threads(struct show *s, struct show_task *t, struct error *e)
 				return r;
 		}
 		t->threads[i].tid = p->threads[i];
-		t->threads[i].comm = core->thread_core && core->thread_core->comm ? core->thread_core->comm : t->comm;
+		comm = core->thread_core ? core->thread_core->comm : NULL;
+		t->threads[i].comm = comm && *comm ? comm : t->comm;
 		t->n_threads++;
 	}
 	s->n_threads += t->n_threads;
@@ -275,8 +280,8 @@ static enum show_state state_of(const TaskCoreEntry *tc)
 		return SHOW_RUNNING;
 	case 3:
 		return SHOW_STOPPED;
-	case 2:         /* as CRIU writes it */
-	case 6:         /* as its image tool calls it */
+	case 2: /* as CRIU writes it */
+	case 6: /* as its image tool calls it */
 		return SHOW_ZOMBIE;
 	default:
 		return SHOW_UNKNOWN;
@@ -292,6 +297,8 @@ static int load_task(struct show *s, struct show_task *t, struct error *e)
 	if (!t->core->tc)
 		return raise_damaged(e, s, "no state of the task in the core image of pid", t->entry->pid);
 	t->comm = t->core->tc->comm;
+	if (!*t->comm)
+		t->comm = "?";
 	t->state = state_of(t->core->tc);
 	r = load_threads(s, t, e);
 	if (r < 0 || t->state == SHOW_ZOMBIE)
@@ -466,8 +473,8 @@ int show_load(struct show *s, const char *path, struct error *e)
 	if (r == 0)
 		r = read_one(s, IMAGE_INVENTORY, 0, false, &inventory, e);
 	if (r == 0 && inventory->img_version > IMAGE_VERSION)
-		r = error_raise(e, EBADMSG, "%s: images of version %u; this firn knows up to %u", path, inventory->img_version,
-				(unsigned)IMAGE_VERSION);
+		r = error_raise(e, EBADMSG, "%s: images of version %u; this firn knows up to %u", path,
+				inventory->img_version, (unsigned)IMAGE_VERSION);
 	if (r == 0)
 		r = read_entries(s, IMAGE_FILES, 0, true, &s->files, &s->n_files, e);
 	if (r == 0 && s->n_files)

@@ -6,8 +6,8 @@
 
 #include "cli/show.h"
 
-#define INDENT_MAX 20u                  /* levels of the tree that still move the text to the right */
-#define THREADS_MAX 16u                 /* threads named one by one */
+#define INDENT_MAX 20u	/* levels of the tree that still move the text to the right */
+#define THREADS_MAX 16u /* threads named one by one */
 
 const char *show_state_name(enum show_state s)
 {
@@ -91,8 +91,8 @@ static void print_head(const struct show *s, FILE *out)
 	fputs("checkpoint ", out);
 	show_put(out, s->path, false);
 	fprintf(out, "\n  made    %s by %s\n", when, s->by_firn ? "firn" : "CRIU (it has no firn.manifest)");
-	fprintf(out, "  holds   %zu task%s, %zu thread%s, %zu open file%s\n", s->n_tasks, plural(s->n_tasks), s->n_threads,
-		plural(s->n_threads), s->n_files, plural(s->n_files));
+	fprintf(out, "  holds   %zu task%s, %zu thread%s, %zu open file%s\n", s->n_tasks, plural(s->n_tasks),
+		s->n_threads, plural(s->n_threads), s->n_files, plural(s->n_files));
 	fprintf(out, "  memory  %s of the tasks' own, %s shared\n", size_text(s->present, present),
 		size_text(s->shmem_present, shared));
 	fprintf(out, "  size    %s in %zu file%s\n\n", size_text(s->bytes, size), s->n_image_files,
@@ -125,8 +125,8 @@ static void print_memory(const struct show_task *t, FILE *out)
 
 	indent(t, out, false);
 	if (t->mm)
-		fprintf(out, "memory  %zu areas, %s mapped, %s in the images\n", t->mm->n_vmas, size_text(t->mapped, mapped),
-			size_text(t->present, present));
+		fprintf(out, "memory  %zu areas, %s mapped, %s in the images\n", t->mm->n_vmas,
+			size_text(t->mapped, mapped), size_text(t->present, present));
 	else
 		fputs("memory  shared with another task\n", out);
 }

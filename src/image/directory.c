@@ -26,12 +26,18 @@ int image_raise_file(const struct image_dir *d, const char *name, const char *ca
 	else
 		error_raise(e, number, "%s/%s: %s: %s", d->path, name, call, strerror(number));
 	if (number == ENOSPC || number == EDQUOT)
-		error_hint(e, "The file system of the images folder is full after %llu bytes of images. Make room there, "
-			   "or choose another folder with --images-dir.", (unsigned long long)image_dir_bytes(d));
+		error_hint(e,
+			   "The file system of the images folder is full after %llu bytes of images. Make room there, "
+			   "or choose another folder with --images-dir.",
+			   (unsigned long long)image_dir_bytes(d));
 	else if (number == EFBIG)
-		error_hint(e, "Raise the limit on file sizes (ulimit -f), or choose a file system that takes larger files.");
+		error_hint(
+			e,
+			"Raise the limit on file sizes (ulimit -f), or choose a file system that takes larger files.");
 	else if (number == EEXIST)
-		error_hint(e, "Something else writes into this folder, or the name is a directory. Choose an empty folder.");
+		error_hint(
+			e,
+			"Something else writes into this folder, or the name is a directory. Choose an empty folder.");
 	return -number;
 }
 
@@ -78,7 +84,8 @@ static int fill_file(const struct image_dir *d, const char *name, int fd, const 
 	return 0;
 }
 
-int image_put_file(const struct image_dir *d, const char *name, const void *data, size_t len, bool sync, struct error *e)
+int image_put_file(const struct image_dir *d, const char *name, const void *data, size_t len, bool sync,
+		   struct error *e)
 {
 	/* A checkpoint holds the memory of its tasks: nobody else's to read. */
 	AUTOCLOSE int fd = openat(d->fd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
@@ -208,7 +215,8 @@ int image_expect(const struct image_dir *d, const char *name, const struct image
 		return 0;
 	f = manifest_find(d->manifest, name);
 	if (!f)
-		return raise_damaged(d, name, e, "the file is not part of the checkpoint: " MANIFEST_NAME " does not list it");
+		return raise_damaged(d, name, e,
+				     "the file is not part of the checkpoint: " MANIFEST_NAME " does not list it");
 	*ret = f;
 	return 0;
 }
@@ -311,7 +319,8 @@ int image_dir_open(struct image_dir *d, const char *path, struct error *e)
 	if (r == 0) {
 		r = image_open_file(d, INVENTORY_NAME, true, &fd, &size, e);
 		if (r == -ENOENT) {
-			r = error_raise(e, EBADMSG, "images folder %s: no " INVENTORY_NAME ": not a complete checkpoint", path);
+			r = error_raise(e, EBADMSG,
+					"images folder %s: no " INVENTORY_NAME ": not a complete checkpoint", path);
 			error_hint(e, "The dump did not finish, or --images-dir names another folder.");
 		}
 	}
@@ -352,7 +361,8 @@ int image_dir_commit(struct image_dir *d, const ProtobufCMessage *inventory, str
 
 	for (size_t i = 0; i < d->manifest->n; i++)
 		if (d->manifest->files[i].unfinished)
-			return error_raise(e, EINVAL, "%s/%s: begun but never finished", d->path, d->manifest->files[i].name);
+			return error_raise(e, EINVAL, "%s/%s: begun but never finished", d->path,
+					   d->manifest->files[i].name);
 	r = image_writer_open(&w, d, IMAGE_INVENTORY, 0, e);
 	if (r == 0)
 		r = image_write(&w, inventory, e);

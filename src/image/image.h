@@ -39,7 +39,8 @@ enum image_type {
 	IMAGE_REG_FILES, IMAGE_EXT_FILES, IMAGE_NS_FILES, IMAGE_PIPES, IMAGE_FIFO, IMAGE_UNIXSK_OLD, IMAGE_INETSK,
 	IMAGE_PACKETSK, IMAGE_NETLINKSK, IMAGE_EVENTFD, IMAGE_EVENTPOLL, IMAGE_SIGNALFD, IMAGE_INOTIFY, IMAGE_FANOTIFY,
 	IMAGE_TIMERFD, IMAGE_TTY_FILES, IMAGE_TUNFILE, IMAGE_BPFMAP_FILE, IMAGE_PIDFD,
-	IMAGE_CREDS, IMAGE_SIGACT, IMAGE_ITIMERS, IMAGE_POSIX_TIMERS, IMAGE_RLIMIT, IMAGE_VMAS, IMAGE_SIGNAL_S, IMAGE_SIGNAL_P,
+	IMAGE_CREDS, IMAGE_SIGACT, IMAGE_ITIMERS, IMAGE_POSIX_TIMERS, IMAGE_RLIMIT, IMAGE_VMAS, IMAGE_SIGNAL_S,
+	IMAGE_SIGNAL_P,
 	/* raw memory; image_pages_…() */
 	IMAGE_PAGES,
 	IMAGE_TYPE_COUNT
@@ -65,7 +66,7 @@ struct image_dir {
 /* Opens the folder for writing: checks that it is a writable directory and removes what an older dump or an aborted
  * one left (inventory first). May block on foreign ground: the worker's job. */
 int image_dir_create(struct image_dir *d, const char *path, struct error *e);
-/* Opens a folder for reading, refuses an incomplete one and verifies the manifest (sizes; checksums of all but pages). */
+/* Opens a folder for reading, refuses an incomplete one, verifies the manifest (sizes; checksums of all but pages). */
 int image_dir_open(struct image_dir *d, const char *path, struct error *e);
 /* Makes the folder complete: syncs every file, writes the manifest and inventory (@inventory: an InventoryEntry). */
 int image_dir_commit(struct image_dir *d, const ProtobufCMessage *inventory, struct error *e);

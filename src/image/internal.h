@@ -71,7 +71,8 @@ uint64_t image_parse_dirty(const char *meminfo);
 /* 0 or -errno, nothing raised. */
 int image_write_all(int fd, const void *data, size_t len);
 /* Creates @name, which must not exist, and writes it whole. Raised. @sync: fsync it too. */
-int image_put_file(const struct image_dir *d, const char *name, const void *data, size_t len, bool sync, struct error *e);
+int image_put_file(const struct image_dir *d, const char *name, const void *data, size_t len, bool sync,
+		   struct error *e);
 /* Opens an existing regular file for reading; -ENOENT is not raised when @optional. */
 int image_open_file(const struct image_dir *d, const char *name, bool optional, int *ret_fd, uint64_t *ret_size,
 		    struct error *e);

@@ -22,7 +22,7 @@
 #include "base/cleanup.h"
 
 #define VERSION_LINE "firn images 1\n"
-#define LINE_ROOM (8 + 1 + 20 + 1 + 255 + 1 + 1)   /* sum, size, name, separators, newline, NUL */
+#define LINE_ROOM (8 + 1 + 20 + 1 + 255 + 1 + 1) /* sum, size, name, separators, newline, NUL */
 
 struct image_manifest *manifest_new(void)
 {
@@ -95,7 +95,8 @@ int manifest_format(const struct image_manifest *m, char **ret_text, size_t *ret
 
 		if (f->summed)
 			(void)snprintf(sum, sizeof(sum), "%08x", f->crc);
-		len += (size_t)snprintf(text + len, room - len, "%s %llu %s\n", sum, (unsigned long long)f->size, f->name);
+		len += (size_t)snprintf(text + len, room - len, "%s %llu %s\n", sum, (unsigned long long)f->size,
+					f->name);
 	}
 	len += (size_t)snprintf(text + len, room - len, "end %08x\n", crc32c(0, text, len));
 	*ret_text = TAKE_PTR(text);

@@ -77,7 +77,8 @@ int image_pages_open(struct image_dir *d, uint32_t id, int *ret_fd, uint64_t *re
 	if (r < 0)
 		return r;
 	if (expected && size != expected->size)
-		return error_raise(e, EBADMSG, "%s/%s: the size changed since the checkpoint was opened", d->path, name);
+		return error_raise(e, EBADMSG, "%s/%s: the size changed since the checkpoint was opened", d->path,
+				   name);
 	*ret_fd = TAKE_FD(fd);
 	*ret_size = size;
 	return 0;

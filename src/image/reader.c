@@ -9,8 +9,8 @@
 #include "base/cleanup.h"
 #include "image/internal.h"
 
-__attribute__((format(printf, 3, 4)))
-static int raise_damaged(const struct image_reader *r, struct error *e, const char *fmt, ...)
+__attribute__((format(printf, 3, 4))) static int raise_damaged(const struct image_reader *r, struct error *e,
+							       const char *fmt, ...)
 {
 	char what[256];
 	va_list ap;
@@ -50,7 +50,8 @@ int image_check_magic(struct image_reader *r, enum image_type t, struct error *e
 		r->pos = 2 * sizeof(magic);
 	}
 	if (magic != k->magic)
-		return raise_damaged(r, e, "the magic number is 0x%08x, not 0x%08x: not such an image", magic, k->magic);
+		return raise_damaged(r, e, "the magic number is 0x%08x, not 0x%08x: not such an image", magic,
+				     k->magic);
 	return 0;
 }
 
@@ -124,8 +125,8 @@ int image_read(struct image_reader *r, const ProtobufCMessageDescriptor *desc, P
 	len = get_u32(r->buf + start);
 	left -= sizeof(len);
 	if (len > left)
-		return raise_damaged(r, e, "entry %u at byte %zu: says %u bytes, the file has %zu more", r->entry, start, len,
-				     left);
+		return raise_damaged(r, e, "entry %u at byte %zu: says %u bytes, the file has %zu more", r->entry,
+				     start, len, left);
 	result = image_unpack(desc, r->buf + start + sizeof(len), len, r->arena, ret);
 	if (result == -ENOMEM)
 		return error_raise(e, ENOMEM, "%s: entry %u at byte %zu: out of memory", r->name, r->entry, start);
@@ -141,7 +142,8 @@ int image_read_raw(struct image_reader *r, size_t len, const uint8_t **ret, stru
 	size_t left = r->len - r->pos;
 
 	if (len > left)
-		return raise_damaged(r, e, "data at byte %zu: %zu bytes expected, the file has %zu more", r->pos, len, left);
+		return raise_damaged(r, e, "data at byte %zu: %zu bytes expected, the file has %zu more", r->pos, len,
+				     left);
 	*ret = r->buf + r->pos;
 	r->pos += len;
 	return 0;

@@ -17,9 +17,8 @@
 #include "image/internal.h"
 #include "watch/recorder.h"
 
-#define LITTLE_DIRTY (64ull << 20)       /* bytes: a second of a slow disk */
-#define CHUNK (64ll << 20)               /* bytes to write back at a time, so that progress shows */
-#define XFS_MAGIC 0x58465342             /* man 2 statfs: XFS_SUPER_MAGIC */
+#define LITTLE_DIRTY (64ull << 20) /* bytes: a second of a slow disk */
+#define CHUNK (64ll << 20)	   /* bytes to write back at a time, so that progress shows */
 
 enum how { SYNC_NOTHING, SYNC_FILE_SYSTEM, SYNC_EACH_FILE };
 
@@ -64,7 +63,7 @@ static enum how choose(const struct image_dir *d)
 		return SYNC_NOTHING;
 	case EXT4_SUPER_MAGIC:
 	case BTRFS_SUPER_MAGIC:
-	case XFS_MAGIC:
+	case XFS_SUPER_MAGIC:
 		/* Since Linux 5.8 syncfs() tells of errors since d->fd was opened. */
 		return dirty_bytes() < LITTLE_DIRTY ? SYNC_FILE_SYSTEM : SYNC_EACH_FILE;
 	default:
@@ -78,8 +77,10 @@ static int write_back(const struct image_dir *d, const struct image_file *f, int
 	for (off_t at = 0; (uint64_t)at < f->size; at += CHUNK) {
 		recorder_step(0, NULL, "sync_file_range", "%s/%s at %lld", d->path, f->name, (long long)at);
 		/* Not every file system has it (ESPIPE, EINVAL, ENOSYS): the fsync after it is what counts. */
-		if (sync_file_range(fd, at, CHUNK, SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
-				    SYNC_FILE_RANGE_WAIT_AFTER) < 0 && (errno == EIO || errno == ENOSPC || errno == EDQUOT))
+		if (sync_file_range(fd, at, CHUNK,
+				    SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER) <
+			    0 &&
+		    (errno == EIO || errno == ENOSPC || errno == EDQUOT))
 			return image_raise_file(d, f->name, "sync_file_range", f->size, errno, e);
 	}
 	return 0;

@@ -15,7 +15,7 @@
 
 struct leash {
 	struct arena *arena;
-	uint64_t left;                  /* bytes */
+	uint64_t left; /* bytes */
 	bool out_of_memory;
 };
 
@@ -53,7 +53,8 @@ ProtobufCAllocator image_arena_allocator(struct arena *a)
 int image_unpack(const ProtobufCMessageDescriptor *desc, const uint8_t *buf, size_t len, struct arena *a,
 		 ProtobufCMessage **ret)
 {
-	struct leash leash = { .arena = a, .left = COST_BASE + (len < COST_MAX / COST_PER_BYTE ? len * COST_PER_BYTE : COST_MAX) };
+	struct leash leash = { .arena = a,
+			       .left = COST_BASE + (len < COST_MAX / COST_PER_BYTE ? len * COST_PER_BYTE : COST_MAX) };
 	ProtobufCAllocator allocator = { .alloc = leash_alloc, .free = never_free, .allocator_data = &leash };
 	ProtobufCMessage *m = protobuf_c_message_unpack(desc, &allocator, len, buf);
 

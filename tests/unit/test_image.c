@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* clang-format off: cmocka.h needs these before it */
+/* cmocka.h needs these before it */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
 #include <cmocka.h>
-/* clang-format on */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -227,9 +227,20 @@ static void names(void **state)
 		{ IMAGE_STATS, IMAGE_STATS_DUMP, "stats-dump" },
 		{ IMAGE_STATS, IMAGE_STATS_RESTORE, "stats-restore" },
 	};
-	static const char *const users[] = { "core-.img", "core-07.img", "core-7.img~", "core-7", "core-x.img", "files.img.bak",
-					     "stats-", "stats-x", "pages-18446744073709551616.img", "ghost-file-1F.img", "",
-					     "dump.log", "pages-1.img/..", "inventory.img.part" };
+	static const char *const users[] = { "core-.img",
+					     "core-07.img",
+					     "core-7.img~",
+					     "core-7",
+					     "core-x.img",
+					     "files.img.bak",
+					     "stats-",
+					     "stats-x",
+					     "pages-18446744073709551616.img",
+					     "ghost-file-1F.img",
+					     "",
+					     "dump.log",
+					     "pages-1.img/..",
+					     "inventory.img.part" };
 	char buf[IMAGE_NAME_SIZE];
 	enum image_type type;
 	uint64_t id;
@@ -284,7 +295,7 @@ static void truncated(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(sample_files); i++) {
 		size_t len = get(f, sample_files[i], buf, sizeof(buf));
 
-		for (size_t cut = 0; cut < len; cut += len > 4096 ? 1023 : 1) {
+		for (size_t cut = 0; cut<len; cut += len> 4096 ? 1023 : 1) {
 			put(f, sample_files[i], buf, cut);
 			assert_int_equal(read_tree(f), -EBADMSG);
 			assert_true(error_is_set(&f->error));
@@ -371,16 +382,23 @@ static void huge_counts(void **state)
 	static const uint8_t long_entry[] = { 0, 0, 0, 0x80, 8, 1 };
 	static const uint8_t longest_entry[] = { 0xff, 0xff, 0xff, 0xff, 8, 1 };
 	static const uint8_t long_field[] = { 7, 0, 0, 0, 0x2a, 0x80, 0x80, 0x80, 0x80, 0x08, 1 };
-	static const uint8_t endless_varint[] = { 12, 0, 0, 0, 8, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff };
+	static const uint8_t endless_varint[] = { 12,	0,    0,    0,	  8,	0xff, 0xff, 0xff,
+						  0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff };
 	static const uint8_t empty_entry[] = { 0, 0, 0, 0 };
 
-	assert_int_equal(read_first(f, &pstree_entry__descriptor, IMAGE_PSTREE, long_entry, sizeof(long_entry)), -EBADMSG);
-	assert_non_null(strstr(f->error.sentence, "pstree.img: entry 0 at byte 8: says 2147483648 bytes, the file has 2 more"));
-	assert_int_equal(read_first(f, &pstree_entry__descriptor, IMAGE_PSTREE, longest_entry, sizeof(longest_entry)), -EBADMSG);
-	assert_int_equal(read_first(f, &pstree_entry__descriptor, IMAGE_PSTREE, long_field, sizeof(long_field)), -EBADMSG);
-	assert_int_equal(read_first(f, &pstree_entry__descriptor, IMAGE_PSTREE, endless_varint, sizeof(endless_varint)), -EBADMSG);
+	assert_int_equal(read_first(f, &pstree_entry__descriptor, IMAGE_PSTREE, long_entry, sizeof(long_entry)),
+			 -EBADMSG);
+	assert_non_null(
+		strstr(f->error.sentence, "pstree.img: entry 0 at byte 8: says 2147483648 bytes, the file has 2 more"));
+	assert_int_equal(read_first(f, &pstree_entry__descriptor, IMAGE_PSTREE, longest_entry, sizeof(longest_entry)),
+			 -EBADMSG);
+	assert_int_equal(read_first(f, &pstree_entry__descriptor, IMAGE_PSTREE, long_field, sizeof(long_field)),
+			 -EBADMSG);
+	assert_int_equal(read_first(f, &pstree_entry__descriptor, IMAGE_PSTREE, endless_varint, sizeof(endless_varint)),
+			 -EBADMSG);
 	/* required fields are missing */
-	assert_int_equal(read_first(f, &pstree_entry__descriptor, IMAGE_PSTREE, empty_entry, sizeof(empty_entry)), -EBADMSG);
+	assert_int_equal(read_first(f, &pstree_entry__descriptor, IMAGE_PSTREE, empty_entry, sizeof(empty_entry)),
+			 -EBADMSG);
 	assert_non_null(strstr(f->error.sentence, "not a valid PstreeEntry"));
 }
 
@@ -423,11 +441,31 @@ static int parse_lines(const char *lines, const char **why)
 static void manifest_attacks(void **state)
 {
 	static const char *const bad[] = {
-		"00000000 1 ../x\n", "00000000 1 /etc/passwd\n", "00000000 1 .\n", "00000000 1 ..\n", "00000000 1 a/b\n",
-		"00000000 1 \n", "00000000 1 a\tb\n", "00000000 1 a b\n", "00000000 1 \x1b[2J\n", "00000000 1 firn.manifest\n",
-		"00000000 9223372036854775808 a\n", "00000000 99999999999999999999999 a\n", "00000000  a\n", "00000000 -1 a\n",
-		"0000000 1 a\n", "0000000G 1 a\n", "000000001 1 a\n", "- 1 a\n- 1 a\n", "-1 a\n", "\n", "- 1 a\n\n",
-		"- 9223372036854775807 a\n- 9223372036854775807 b\n- 2 c\n", "nonsense\n", "-", "end 00000000\n",
+		"00000000 1 ../x\n",
+		"00000000 1 /etc/passwd\n",
+		"00000000 1 .\n",
+		"00000000 1 ..\n",
+		"00000000 1 a/b\n",
+		"00000000 1 \n",
+		"00000000 1 a\tb\n",
+		"00000000 1 a b\n",
+		"00000000 1 \x1b[2J\n",
+		"00000000 1 firn.manifest\n",
+		"00000000 9223372036854775808 a\n",
+		"00000000 99999999999999999999999 a\n",
+		"00000000  a\n",
+		"00000000 -1 a\n",
+		"0000000 1 a\n",
+		"0000000G 1 a\n",
+		"000000001 1 a\n",
+		"- 1 a\n- 1 a\n",
+		"-1 a\n",
+		"\n",
+		"- 1 a\n\n",
+		"- 9223372036854775807 a\n- 9223372036854775807 b\n- 2 c\n",
+		"nonsense\n",
+		"-",
+		"end 00000000\n",
 	};
 	char long_name[400] = "- 1 ";
 	const char *why;
@@ -557,7 +595,8 @@ static void full_disk(void **state)
 
 	f->dir = (struct image_dir){ .fd = -1 };
 	assert_int_equal(image_pages_raise(&d, 1, "write", 4096, ENOSPC, &f->error), -ENOSPC);
-	assert_string_equal(f->error.sentence, "/some/folder/pages-1.img: write of 4096 bytes: No space left on device");
+	assert_string_equal(f->error.sentence,
+			    "/some/folder/pages-1.img: write of 4096 bytes: No space left on device");
 	assert_non_null(strstr(f->error.hint, "full"));
 }
 
@@ -591,7 +630,9 @@ static void stats(void **state)
 static void dirty(void **state)
 {
 	(void)state;
-	assert_int_equal(image_parse_dirty("MemTotal: 1 kB\nDirty:               168 kB\nWriteback:             4 kB\n"), 172 * 1024);
+	assert_int_equal(
+		image_parse_dirty("MemTotal: 1 kB\nDirty:               168 kB\nWriteback:             4 kB\n"),
+		172 * 1024);
 	assert_true(image_parse_dirty("Dirty: 1 kB\n") == UINT64_MAX);
 	assert_true(image_parse_dirty("\nDirty: x kB\nWriteback: 0 kB\n") == UINT64_MAX);
 	assert_true(image_parse_dirty("\nDirty: 99999999999999999999 kB\nWriteback: 0 kB\n") == UINT64_MAX);
@@ -602,10 +643,23 @@ static void dirty(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(round_trip), TEST(layout), cmocka_unit_test(names), cmocka_unit_test(checksum), TEST(truncated),
-		TEST(flipped), TEST(huge_counts), TEST(leash), cmocka_unit_test(manifest_attacks), TEST(manifest_escape),
-		TEST(unlisted_and_special), TEST(folders), TEST(replaces_older), TEST(unfinished_pages), TEST(full_disk),
-		TEST(stats), cmocka_unit_test(dirty),
+		TEST(round_trip),
+		TEST(layout),
+		cmocka_unit_test(names),
+		cmocka_unit_test(checksum),
+		TEST(truncated),
+		TEST(flipped),
+		TEST(huge_counts),
+		TEST(leash),
+		cmocka_unit_test(manifest_attacks),
+		TEST(manifest_escape),
+		TEST(unlisted_and_special),
+		TEST(folders),
+		TEST(replaces_older),
+		TEST(unfinished_pages),
+		TEST(full_disk),
+		TEST(stats),
+		cmocka_unit_test(dirty),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

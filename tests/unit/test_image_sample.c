@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Reads the checkpoint of CRIU in tests/images, writes it again byte for byte, shows it, and damages it. */
-/* clang-format off: cmocka.h needs these before it */
+/* cmocka.h needs these before it */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
 #include <cmocka.h>
-/* clang-format on */
 
 #include <dirent.h>
 #include <errno.h>
@@ -255,7 +255,8 @@ static void escapes(void **state)
 		{ "plain", "plain", "plain" },
 		{ "\x1b[31m\n", "\\x1b[31m\\x0a", "\\u001b[31m\\u000a" },
 		{ "a\"b\\c", "a\"b\\c", "a\\\"b\\\\c" },
-		{ "\xc3\xa4\xe2\x82\xac\xf0\x9f\x8c\xb2", "\xc3\xa4\xe2\x82\xac\xf0\x9f\x8c\xb2", "\xc3\xa4\xe2\x82\xac\xf0\x9f\x8c\xb2" },
+		{ "\xc3\xa4\xe2\x82\xac\xf0\x9f\x8c\xb2", "\xc3\xa4\xe2\x82\xac\xf0\x9f\x8c\xb2",
+		  "\xc3\xa4\xe2\x82\xac\xf0\x9f\x8c\xb2" },
 		{ "\xff\xc3", "\\xff\\xc3", "\\ufffd\\ufffd" },
 		{ "\xc2\x9b", "\\x9b", "\\u009b" },
 		{ "\xed\xa0\x80", "\\xed\\xa0\\x80", "\\ufffd\\ufffd\\ufffd" },
@@ -294,7 +295,9 @@ static void hostile_trees(void **state)
 		copy_all(s);
 		path_of(path, s->copy, "pstree.img");
 		assert_int_equal(unlink(path), 0);
-		d = (struct image_dir){ .fd = open(s->copy, O_RDONLY | O_DIRECTORY), .path = s->copy, .manifest = manifest_new() };
+		d = (struct image_dir){ .fd = open(s->copy, O_RDONLY | O_DIRECTORY),
+					.path = s->copy,
+					.manifest = manifest_new() };
 		d.manifest->writing = true;
 		assert_int_equal(image_writer_open(&w, &d, IMAGE_PSTREE, 0, &e), 0);
 		for (unsigned i = 1; i <= (round == 2 ? 200000 : 2); i++) {
