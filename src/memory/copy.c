@@ -23,7 +23,7 @@
 
 #define CHUNK (512ull << 10)
 #define CHUNK_RUNS (CHUNK / PAGE_BYTES)         /* a chunk has at most that many pieces; below IOV_MAX */
-#define SECOND_THREAD_FROM (8ull << 20)
+#define SECOND_THREAD_FROM (2ull << 20)
 
 struct copy {
 	pid_t pid;
@@ -157,15 +157,8 @@ static int write_chunk(struct copy *c, const uint8_t *buf, uint64_t pos, uint64_
 	return 0;
 }
 
-static void *copy_thread(void *arg)
+static void copy_loop(struct copy *c, uint8_t *buf)
 {
-	struct copy *c = arg;
-	uint8_t *buf = mmap(NULL, CHUNK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-
-	if (buf == MAP_FAILED) {
-		copy_fail(c, ENOMEM, UINT64_MAX);
-		return NULL;
-	}
 	while (!atomic_load(&c->failed)) {
 		uint64_t pos = atomic_fetch_add(&c->next, CHUNK), len = CHUNK;
 
@@ -181,18 +174,51 @@ static void *copy_thread(void *arg)
 			break;
 		recorder_moved(len);
 	}
-	munmap(buf, CHUNK);
+}
+
+static uint8_t *map_buffer(void)
+{
+	void *p = mmap(NULL, CHUNK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
+/* Helps as well as it can: without memory the first thread does it alone. */
+static void *second_thread(void *arg)
+{
+	uint8_t *buf = map_buffer();
+
+	if (buf) {
+		copy_loop(arg, buf);
+		munmap(buf, CHUNK);
+	}
 	return NULL;
 }
 
-static void copy_run(struct copy *c)
+/* The first buffer is kept for the next address space: a tree has many small ones. */
+static void copy_run(struct operation *op, struct copy *c)
 {
+	struct memory_plan *plan = op->memory;
 	pthread_t second;
-	bool two = c->runs->bytes >= SECOND_THREAD_FROM && pthread_create(&second, NULL, copy_thread, c) == 0;
+	bool two;
 
-	copy_thread(c);
+	if (!plan->copy_buffer)
+		plan->copy_buffer = map_buffer();
+	if (!plan->copy_buffer) {
+		copy_fail(c, ENOMEM, UINT64_MAX);
+		return;
+	}
+	two = c->runs->bytes >= SECOND_THREAD_FROM && pthread_create(&second, NULL, second_thread, c) == 0;
+	copy_loop(c, plan->copy_buffer);
 	if (two)
 		pthread_join(second, NULL);
+}
+
+void copy_release(struct memory_plan *plan)
+{
+	if (plan->copy_buffer)
+		munmap(plan->copy_buffer, CHUNK);
+	plan->copy_buffer = NULL;
 }
 
 int copy_pages(struct operation *op, struct task *t, const struct page_runs *runs, uint32_t pages_id,
@@ -208,7 +234,7 @@ int copy_pages(struct operation *op, struct task *t, const struct page_runs *run
 	if (mem_fd < 0)
 		return error_raise_call(op->error, errno, "open /proc/PID/mem", "pid %d (%s)", t->pid, t->comm);
 	c.mem_fd = mem_fd;
-	copy_run(&c);
+	copy_run(op, &c);
 	if (!c.failed)
 		return 0;
 	if (c.failed == ECANCELED)
@@ -233,7 +259,7 @@ int copy_file_pages(struct operation *op, int fd, const struct page_runs *runs, 
 	if (runs->bytes == 0)
 		return 0;
 	recorder_step(0, NULL, "pread", "%s, %" PRIu64 " pages", what, runs->bytes / PAGE_BYTES);
-	copy_run(&c);
+	copy_run(op, &c);
 	if (!c.failed)
 		return 0;
 	if (c.failed == ECANCELED)

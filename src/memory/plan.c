@@ -115,6 +115,7 @@ void memory_release(struct operation *op)
 	}
 	if (!plan)
 		return;
+	copy_release(plan);
 	for (struct shared_object *s = plan->shared; s; s = s->next) {
 		page_runs_release(&s->runs);
 		if (s->fd >= 0)

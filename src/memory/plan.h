@@ -83,6 +83,7 @@ struct memory_plan {
 	uint32_t next_shmid;
 	struct memory_host host;
 	bool shared_dumped;
+	uint8_t *copy_buffer;                   /* copy.c's */
 };
 
 /* Allocates op->memory at the first call; raised. */
@@ -135,6 +136,8 @@ int copy_pages(struct operation *op, struct task *t, const struct page_runs *run
 /* Copies runs of a file (offsets) to the pages file at position 0 on; raised. */
 int copy_file_pages(struct operation *op, int fd, const struct page_runs *runs, uint32_t pages_id, int out_fd,
 		    const char *what);
+
+void copy_release(struct memory_plan *plan);
 
 /* shared.c ----------------------------------------------------------------------------------------------------- */
 

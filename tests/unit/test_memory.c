@@ -415,7 +415,8 @@ static void test_copy(void **state)
 	uint8_t *p = mmap(NULL, 2 * n * P, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), page[4096];
 	struct page_runs runs = { 0 };
 	struct error e = { 0 };
-	struct operation op = { .error = &e };
+	struct memory_plan plan = { 0 };
+	struct operation op = { .error = &e, .memory = &plan };
 	struct task t = { .pid = getpid(), .comm = "test" };
 	int out = memfd_create("pages", 0);
 
@@ -434,6 +435,7 @@ static void test_copy(void **state)
 			assert_int_equal(page[k], (uint8_t)i);
 	}
 	page_runs_release(&runs);
+	copy_release(&plan);
 	close(out);
 	close(t.proc_fd);
 	munmap(p, 2 * n * P);
