@@ -12,11 +12,29 @@
  *  - what a change of credentials resets (parent death signal, dumpable) after them.
  */
 const struct aspect *const aspects[] = {
+	&unsupported_aspect,
 	&signal_actions_aspect,
 	&signal_queues_aspect,
 	&alternate_stack_aspect,
 	&interval_timers_aspect,
 	&posix_timers_aspect,
+	&membarrier_aspect,
+	&robust_list_aspect,
+	&clear_child_tid_aspect,
+	&rseq_aspect,
+	&comm_aspect,
+	&personality_aspect,
+	&huge_pages_aspect,
+	&timer_slack_aspect,
+	&subreaper_aspect,
+	&loginuid_aspect,
+	&rlimits_aspect,
+	&credentials_aspect,
+	&parent_death_aspect,
+	&dumpable_aspect,
+	&scheduling_aspect,
+	&io_priority_aspect,
+	&oom_score_aspect,
 };
 const size_t n_aspects = sizeof(aspects) / sizeof(aspects[0]);
 #define N_ASPECTS (sizeof(aspects) / sizeof(aspects[0]))

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Policy, priority and nice value of each thread (man 7 sched). */
+#include <errno.h>
+#include <sched.h>
+#include <string.h>
+
+#include "aspects/common.h"
+#include "kernel/system.h"
+#include "watch/recorder.h"
+
+#define POLICY_DEADLINE 6
+#define POLICY_EXT 7
+#define RESET_ON_FORK 1u                 /* SCHED_FLAG_RESET_ON_FORK */
+
+static int collect_thread(struct operation *op, struct thread *t)
+{
+	ThreadCoreEntry *m = t->core->thread_core;
+	struct system_sched_attr attr;
+	int r = sys_sched_getattr(t->tid, &attr);
+
+	if (r < 0)
+		return aspect_raise_call(op, t, -r, "sched_getattr", "its scheduling");
+	if (attr.policy == POLICY_DEADLINE)
+		return aspect_refuse(op, t, "is scheduled by deadline (SCHED_DEADLINE), which firn does not carry yet");
+	m->has_sched_nice = m->has_sched_policy = true;
+	m->sched_nice = attr.nice;
+	m->sched_policy = attr.policy;
+	m->has_sched_prio = attr.priority != 0;
+	m->sched_prio = attr.priority;
+	m->has_firn_sched_flags = (attr.flags & RESET_ON_FORK) != 0;
+	m->firn_sched_flags = attr.flags & RESET_ON_FORK;
+	return 0;
+}
+
+static int decode(struct operation *op, struct thread *t)
+{
+	const ThreadCoreEntry *m = t->core->thread_core;
+
+	if (m->sched_policy == POLICY_DEADLINE || m->sched_policy > POLICY_EXT || m->sched_prio > 99 || m->sched_nice < -20 ||
+	    m->sched_nice > 19)
+		return aspect_damaged(op, t, "scheduling policy %u, priority %u, nice %d", m->sched_policy, m->sched_prio,
+				      m->sched_nice);
+	return 0;
+}
+
+static int poke(struct operation *op, struct thread *t)
+{
+	const ThreadCoreEntry *m = t->core->thread_core;
+	struct system_sched_attr attr = {
+		.size = sizeof(attr),
+		.policy = m->sched_policy,
+		.priority = m->sched_prio,
+		.nice = m->sched_nice,
+		.flags = m->firn_sched_flags & RESET_ON_FORK,
+	};
+	int r;
+
+	if (!m->has_sched_policy)
+		return 0;
+	recorder_step(t->task->pid, t->task->comm, "sched_setattr", "thread %d", t->tid);
+	r = sys_sched_setattr(t->tid, &attr);
+	if (r < 0) {
+		(void)aspect_raise_call(op, t, -r, "sched_setattr", "policy %u, priority %u, nice %d", attr.policy, attr.priority,
+					attr.nice);
+		error_hint(op->error, "A higher priority than firn's own needs CAP_SYS_NICE.");
+	}
+	return r;
+}
+
+const struct aspect scheduling_aspect = {
+	.name = "scheduling",
+	.collect_thread = collect_thread,
+	.decode = decode,
+	.poke = poke,
+};
