@@ -5,6 +5,8 @@
 #include "sk-opts.pb-c.h"
 #include "sk-packet.pb-c.h"
 
+#define SCM_RIGHTS_MAX 253u    /* the kernel's SCM_MAX_FD */
+
 /* What unix and IP sockets share: options at SOL_SOCKET, and the packets that wait in a receive queue. */
 
 /* SO_DOMAIN of the local copy; -1 when @f is no socket or was not taken. */
@@ -36,6 +38,9 @@ struct packet {
 	pid_t pid;
 	uid_t uid;
 	gid_t gid;
+	int *fds;                       /* dump, until they are resolved: copies of the descriptors in it */
+	uint32_t *rights;               /* the files that come with it */
+	size_t n_rights;
 };
 
 struct packet_list {
@@ -43,9 +48,11 @@ struct packet_list {
 	size_t n, room;
 };
 
-/* Reads the receive queue of the unix socket @f without taking anything out and appends it to @ret. @bytes is the
- * kernel's count of the queue (SIOCINQ). A queue with descriptors in it is refused with -EOPNOTSUPP, raised. */
+/* Reads the receive queue of the unix socket @f without taking anything out and appends it to @ret. Descriptors in it
+ * become files of the table. */
 int packets_peek(struct operation *op, const struct file *f, int type, struct packet_list *ret);
+/* Turns p->fds into files, which are added to the table where they are not there yet; takes the descriptors. */
+int packet_resolve_rights(struct operation *op, const struct file *holder, struct packet *p);
 
 /* sk-queues.img. */
 int packets_write(struct operation *op, const struct packet_list *l);

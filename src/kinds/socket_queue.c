@@ -23,7 +23,6 @@ struct peek {
 	struct operation *op;
 	const struct file *file;
 	int fd, type;
-	bool control;            /* credentials or timestamps come with each packet */
 	bool ended;              /* the other side will send no more: a read of nothing means the end */
 	bool again;              /* not the first peek */
 	bool has_offset;
@@ -48,32 +47,17 @@ static struct packet *packet_add(struct operation *op, struct packet_list *l)
 	return &l->items[l->n++];
 }
 
-static int refuse_rights(const struct peek *k)
-{
-	error_raise(k->op->error, EOPNOTSUPP, "%s: descriptors wait in its queue (SCM_RIGHTS), which is not carried yet",
-		    k->file->describe);
-	error_hint(k->op->error, "Let the program receive them, then dump again.");
-	return -EOPNOTSUPP;
-}
-
-/* Credentials of the packet; descriptors that came along are closed and refused. */
+/* Credentials and descriptors of the packet; p->fds lies in the arena. */
 static int read_control(const struct peek *k, struct msghdr *msg, struct packet *p)
 {
-	bool rights = false;
-
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
 		if (c->cmsg_level != SOL_SOCKET)
 			continue;
-		if (c->cmsg_type == SCM_RIGHTS) {
-			size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-
-			for (size_t i = 0; i < n; i++) {
-				int fd;
-
-				memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(int));
-				close(fd);
-			}
-			rights = true;
+		if (c->cmsg_type == SCM_RIGHTS && !p->fds) {
+			p->n_rights = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+			p->fds = arena_memdup(&k->op->arena, CMSG_DATA(c), p->n_rights * sizeof(int));
+			if (!p->fds)
+				return raise_no_memory(k->op);
 		} else if (c->cmsg_type == SCM_CREDENTIALS) {
 			struct ucred cred;
 
@@ -84,7 +68,18 @@ static int read_control(const struct peek *k, struct msghdr *msg, struct packet 
 			p->gid = cred.gid;
 		}
 	}
-	return rights || (msg->msg_flags & MSG_CTRUNC) ? refuse_rights(k) : 0;
+	if (msg->msg_flags & MSG_CTRUNC)
+		return error_raise(k->op->error, EMFILE, "%s: descriptors in its queue could not be taken: firn has too many open",
+				   k->file->describe);
+	return 0;
+}
+
+static void drop_fds(struct packet *p)
+{
+	for (size_t i = 0; p->fds && i < p->n_rights; i++)
+		close(p->fds[i]);
+	p->fds = NULL;
+	p->n_rights = 0;
 }
 
 static int set_offset(struct peek *k)
@@ -99,60 +94,96 @@ static int set_offset(struct peek *k)
 	return setsockopt(k->fd, SOL_SOCKET, SO_PEEK_OFF, &offset, sizeof(offset)) < 0 ? -errno : 0;
 }
 
-/* 1: a packet was added; 0: the queue holds no more; -EAGAIN never comes out. */
-static int peek_one(struct peek *k, struct packet_list *l)
+/* One peek of at most @room bytes into @p (data stays in k->buf): its length, or -errno, not raised but for what
+ * read_control() raises. */
+static ssize_t peek_raw(struct peek *k, size_t room, struct packet *p)
 {
-	_Alignas(struct cmsghdr) char control[1280];
+	_Alignas(struct cmsghdr) char control[CMSG_SPACE(SCM_RIGHTS_MAX * sizeof(int)) + 256];
 	struct sockaddr_un from;
-	struct iovec iov = { .iov_base = k->buf, .iov_len = k->room };
+	struct iovec iov = { .iov_base = k->buf, .iov_len = room };
 	struct msghdr msg = { .msg_name = &from, .msg_namelen = sizeof(from), .msg_iov = &iov, .msg_iovlen = 1,
-			      .msg_control = k->control ? control : NULL,
-			      .msg_controllen = k->control ? sizeof(control) : 0 };
-	struct packet *p;
+			      .msg_control = control, .msg_controllen = sizeof(control) };
 	ssize_t n;
 	int r;
 
 	r = set_offset(k);
 	if (r < 0)
-		return error_raise_call(k->op->error, -r, "setsockopt(SO_PEEK_OFF)", "%s", k->file->describe);
+		return r;
 	k->again = true;
 	n = recvmsg(k->fd, &msg, MSG_PEEK | MSG_DONTWAIT | MSG_CMSG_CLOEXEC | (k->type == SOCK_STREAM ? 0 : MSG_TRUNC));
-	if (n < 0 && errno == EAGAIN)
-		return 0;
 	if (n < 0)
-		return error_raise_call(k->op->error, errno, "recvmsg(MSG_PEEK)", "%s", k->file->describe);
-	if (n == 0 && (k->type == SOCK_STREAM || (k->ended && k->offset >= k->waiting)))
-		return 0;
-	if ((size_t)n > k->room || (msg.msg_flags & MSG_TRUNC))
-		return error_raise(k->op->error, EMSGSIZE, "%s: a packet in its queue is larger than %zu bytes",
-				   k->file->describe, k->room);
-	p = packet_add(k->op, l);
-	if (!p)
-		return raise_no_memory(k->op);
+		return -errno;
 	r = read_control(k, &msg, p);
 	if (r < 0)
 		return r;
-	p->id_for = k->file->id;
-	p->len = (size_t)n;
-	p->data = arena_memdup(&k->op->arena, k->buf, p->len ? p->len : 1);
-	if (!p->data)
-		return raise_no_memory(k->op);
 	if (k->type != SOCK_STREAM && msg.msg_namelen > sizeof(sa_family_t) && msg.msg_namelen <= sizeof(from)) {
 		p->source_len = msg.msg_namelen - sizeof(sa_family_t);
 		p->source = arena_memdup(&k->op->arena, from.sun_path, p->source_len);
 		if (!p->source)
-			return raise_no_memory(k->op);
+			return -ENOMEM;
 	}
-	k->offset += p->len;
-	return 1;
+	return n;
 }
 
-static bool option_is_set(int fd, int option)
+/*
+ * A stream's bytes are read across its parts up to and with the part that has descriptors (unix_stream_read_generic()),
+ * and a reader gets them with that part's first byte. Where that is among @n bytes is found by halving: bytes before it
+ * are a run of their own.
+ */
+static ssize_t peek_before_rights(struct peek *k, ssize_t n)
 {
-	int value = 0;
-	socklen_t len = sizeof(value);
+	ssize_t without = 0, with = n;
 
-	return getsockopt(fd, SOL_SOCKET, option, &value, &len) == 0 && value != 0;
+	while (with - without > 1) {
+		struct packet probe = { 0 };
+		ssize_t half = without + (with - without) / 2, got = peek_raw(k, (size_t)half, &probe);
+		bool found = probe.fds != NULL;
+
+		drop_fds(&probe);
+		if (got < 0)
+			return got;
+		if (found)
+			with = half;
+		else
+			without = half;
+	}
+	return without;
+}
+
+/* 1: a packet was added; 0: the queue holds no more. */
+static int peek_one(struct peek *k, struct packet_list *l)
+{
+	struct packet p = { .id_for = k->file->id }, *slot;
+	ssize_t n = peek_raw(k, k->room, &p), plain;
+
+	if (n >= 0 && k->type == SOCK_STREAM && p.fds) {
+		plain = peek_before_rights(k, n);
+		if (plain != 0) {
+			drop_fds(&p);
+			n = plain > 0 ? peek_raw(k, (size_t)plain, &p) : plain;
+		} else {
+			drop_fds(&p);
+			n = peek_raw(k, k->room, &p);
+		}
+	}
+	if (n == -EAGAIN || (n == 0 && (k->type == SOCK_STREAM || (k->ended && k->offset >= k->waiting)))) {
+		drop_fds(&p);
+		return 0;
+	}
+	if (n >= 0 && (size_t)n > k->room)
+		n = -EMSGSIZE;
+	slot = n < 0 ? NULL : packet_add(k->op, l);
+	p.len = n < 0 ? 0 : (size_t)n;
+	p.data = n < 0 ? NULL : arena_memdup(&k->op->arena, k->buf, p.len ? p.len : 1);
+	if (n < 0 || !slot || !p.data) {
+		drop_fds(&p);
+		if (error_is_set(k->op->error))
+			return -k->op->error->number;
+		return error_raise_call(k->op->error, n < 0 ? (int)-n : ENOMEM, "recvmsg(MSG_PEEK)", "%s", k->file->describe);
+	}
+	k->offset += p.len;
+	*slot = p;
+	return 1;
 }
 
 /* A byte sent with MSG_OOB (unix streams have it since Linux 5.15) sits apart from the queue. */
@@ -196,6 +227,7 @@ int packets_peek(struct operation *op, const struct file *f, int type, struct pa
 	struct peek k = { .op = op, .file = f, .fd = f->facts.fd, .type = type, .old_offset = -1 };
 	socklen_t len = sizeof(k.old_offset);
 	AUTOFREE uint8_t *buf = NULL;
+	const size_t first = ret->n;
 	int r;
 
 	r = queue_ready(&k);
@@ -213,8 +245,6 @@ int packets_peek(struct operation *op, const struct file *f, int type, struct pa
 	if (!buf)
 		return raise_no_memory(op);
 	k.buf = buf;
-	k.control = option_is_set(k.fd, SO_PASSCRED) || option_is_set(k.fd, SO_TIMESTAMP) ||
-		    option_is_set(k.fd, SO_TIMESTAMPNS);
 	if (getsockopt(k.fd, SOL_SOCKET, SO_PEEK_OFF, &k.old_offset, &len) < 0)
 		k.old_offset = -1;
 	k.has_offset = k.old_offset >= 0;
@@ -226,8 +256,16 @@ int packets_peek(struct operation *op, const struct file *f, int type, struct pa
 	if (k.has_offset)
 		(void)setsockopt(k.fd, SOL_SOCKET, SO_PEEK_OFF, &k.old_offset, sizeof(k.old_offset));
 	if (r >= 0 && type == SOCK_STREAM && k.offset != k.waiting)
-		return error_raise(op->error, EIO, "%s: %llu of %llu bytes in its queue could be read", f->describe,
+		r = error_raise(op->error, EIO, "%s: %llu of %llu bytes in its queue could be read", f->describe,
 				   (unsigned long long)k.offset, (unsigned long long)k.waiting);
+	for (size_t i = first; i < ret->n; i++) {
+		struct packet *p = &ret->items[i];
+
+		if (r >= 0 && p->fds)
+			r = packet_resolve_rights(op, f, p);
+		if (p->fds)
+			drop_fds(p);    /* something failed before */
+	}
 	return r < 0 ? r : 0;
 }
 
@@ -242,9 +280,17 @@ int packets_write(struct operation *op, const struct packet_list *l)
 	for (size_t i = 0; r == 0 && i < l->n; i++) {
 		const struct packet *p = &l->items[i];
 		SkPacketEntry m = SK_PACKET_ENTRY__INIT;
+		ScmEntry scm = SCM_ENTRY__INIT, *scms[] = { &scm };
 
 		m.id_for = p->id_for;
 		m.length = (uint32_t)p->len;
+		if (p->n_rights) {
+			scm.type = SCM_RIGHTS;
+			scm.rights = p->rights;
+			scm.n_rights = p->n_rights;
+			m.scm = scms;
+			m.n_scm = 1;
+		}
 		m.has_firn_source = p->source != NULL;
 		m.firn_source.data = (uint8_t *)p->source;
 		m.firn_source.len = p->source_len;
@@ -267,10 +313,11 @@ static int packet_decode(struct operation *op, struct image_reader *reader, cons
 	if (m->length > PACKET_MAX || (m->has_firn_source && m->firn_source.len > sizeof(((struct sockaddr_un *)0)->sun_path)) ||
 	    (m->has_firn_pid && m->firn_pid > INT32_MAX))
 		return error_raise(op->error, EBADMSG, "%s: a packet is damaged", reader->name);
-	if (m->n_scm > 0) {
-		error_raise(op->error, EOPNOTSUPP, "%s: descriptors in a socket's queue are not carried yet", reader->name);
-		error_hint(op->error, "CRIU restores this checkpoint.");
-		return -EOPNOTSUPP;
+	if (m->n_scm > 1 || (m->n_scm == 1 && (m->scm[0]->type != SCM_RIGHTS || m->scm[0]->n_rights > SCM_RIGHTS_MAX)))
+		return error_raise(op->error, EBADMSG, "%s: what comes with a packet is damaged", reader->name);
+	if (m->n_scm == 1) {
+		p->rights = m->scm[0]->rights;
+		p->n_rights = m->scm[0]->n_rights;
 	}
 	p->id_for = m->id_for;
 	p->len = m->length;

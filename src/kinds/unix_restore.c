@@ -435,25 +435,41 @@ int unix_create(struct operation *op, struct file *f)
 
 /* ---- finish ---- */
 
+/* Appends a control message to @msg. */
+static void add_control(struct msghdr *msg, int type, const void *data, size_t len)
+{
+	struct cmsghdr *c = (struct cmsghdr *)((char *)msg->msg_control + msg->msg_controllen);
+
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = type;
+	c->cmsg_len = CMSG_LEN(len);
+	memcpy(CMSG_DATA(c), data, len);
+	msg->msg_controllen += CMSG_SPACE(len);
+}
+
 /* 0 or -errno, nothing raised. */
 static int send_packet(struct operation *op, int fd, const struct packet *p, const UnixSkEntry *to)
 {
-	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(struct ucred))] = { 0 };
+	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(struct ucred)) + CMSG_SPACE(SCM_RIGHTS_MAX * sizeof(int))] = { 0 };
 	struct iovec iov = { .iov_base = (void *)p->data, .iov_len = p->len };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control };
 	struct ucred cred = { .pid = p->pid, .uid = p->uid, .gid = p->gid };
-	struct cmsghdr *c;
+	int fds[SCM_RIGHTS_MAX];
 	ssize_t n;
 
-	if (p->has_creds) {
-		msg.msg_control = control;
-		msg.msg_controllen = sizeof(control);
-		c = CMSG_FIRSTHDR(&msg);
-		c->cmsg_level = SOL_SOCKET;
-		c->cmsg_type = SCM_CREDENTIALS;
-		c->cmsg_len = CMSG_LEN(sizeof(cred));
-		memcpy(CMSG_DATA(c), &cred, sizeof(cred));
+	for (size_t i = 0; i < p->n_rights; i++) {
+		const struct file *f = files_find(op, p->rights[i]);
+
+		if (!f || f->fd < 0)
+			return -EBADF;
+		fds[i] = f->fd;
 	}
+	if (p->has_creds)
+		add_control(&msg, SCM_CREDENTIALS, &cred, sizeof(cred));
+	if (p->n_rights)
+		add_control(&msg, SCM_RIGHTS, fds, p->n_rights * sizeof(int));
+	if (msg.msg_controllen == 0)
+		msg.msg_control = NULL;
 	if (to)
 		return unix_name_send(op, fd, to, &msg);
 	n = sendmsg(fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);

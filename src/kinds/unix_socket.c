@@ -16,7 +16,7 @@
 /*
  * Unix sockets. Who is connected to whom the kernel tells by SOCK_DIAG; names and options come from the local copy.
  *
- * What cannot be carried is refused by name: descriptors in a queue, connections that wait to be accepted, a peer in a
+ * What cannot be carried is refused by name: connections that wait to be accepted, a peer in a
  * process outside the tree (but for a datagram socket connected to a name, with --ext-unix-sk). Known limits: SO_PEERCRED
  * of a restored connection names firn, and credentials of queued packets come back as they were only for senders that
  * are part of the tree.
@@ -25,6 +25,7 @@
 struct unix_facts {
 	struct unix_diag *all;            /* ascending by inode */
 	size_t n;
+	struct packet_list packets;
 };
 
 static int compare_diag(const void *pa, const void *pb)
@@ -247,7 +248,12 @@ static int unix_dump(struct operation *op, struct file *f)
 		return -EOPNOTSUPP;
 	}
 	f->entry->usk = m;
-	return dump_entry(op, f, d, m);
+	r = dump_entry(op, f, d, m);
+	if (r < 0 || d->state == TCP_LISTEN)
+		return r;
+	/* Here and not in dump_all: descriptors in the queue become files that are dumped in their turn. */
+	recorder_step(f->facts.task->pid, f->facts.task->comm, "recvmsg(MSG_PEEK)", "%s", f->describe);
+	return packets_peek(op, f, d->type, &facts->packets);
 }
 
 static int check_source(struct operation *op, const struct file *f, const struct packet *p)
@@ -267,23 +273,13 @@ static int check_source(struct operation *op, const struct file *f, const struct
 	return -EOPNOTSUPP;
 }
 
-static int dump_queues(struct operation *op)
+static int dump_queues(struct operation *op, const struct unix_facts *facts)
 {
-	struct packet_list l = { 0 };
 	int r = 0;
 
-	for (size_t i = 0; r == 0 && i < op->files->n_files; i++) {
-		const struct file *f = op->files->files[i];
-		size_t first = l.n;
-
-		if (f->kind != &kind_unix_socket || f->facts.fd < 0 || f->entry->usk->state == TCP_LISTEN)
-			continue;
-		recorder_step(f->facts.task->pid, f->facts.task->comm, "recvmsg(MSG_PEEK)", "%s", f->describe);
-		r = packets_peek(op, f, (int)f->entry->usk->type, &l);
-		for (size_t k = first; r == 0 && k < l.n; k++)
-			r = check_source(op, f, &l.items[k]);
-	}
-	return r == 0 ? packets_write(op, &l) : r;
+	for (size_t i = 0; r == 0 && i < facts->packets.n; i++)
+		r = check_source(op, files_find(op, facts->packets.items[i].id_for), &facts->packets.items[i]);
+	return r == 0 ? packets_write(op, &facts->packets) : r;
 }
 
 /* The entry that stands for a socket outside the tree: only its name counts. */
@@ -341,7 +337,7 @@ static int unix_dump_all(struct operation *op)
 		if (r == 0 && d->peer && peer && !tree_socket(op, d->peer))
 			r = add_external(op, peer);
 	}
-	return r == 0 ? dump_queues(op) : r;
+	return r == 0 ? dump_queues(op, facts) : r;
 }
 
 static const char *type_name(uint32_t type)

@@ -147,6 +147,7 @@ static void named(void)
 	CHECK_EQ(send(sc, "later", 5, 0), 5, "send on the connected one");
 	CHECK(recv(sa, buf, 32, 0) == 5 && !memcmp(buf, "later", 5), "the later datagram");
 	CHECK_EQ(sendto(sa, "to b", 4, 0, (struct sockaddr *)&b, lb), 4, "send to the abstract name");
+	lf = sizeof(from);
 	CHECK_EQ(recvfrom(sb, buf, 32, 0, (struct sockaddr *)&from, &lf), 4, "at the abstract name");
 	CHECK(!strcmp(from.sun_path, a.sun_path), "the sender's name is %s", from.sun_path);
 	CHECK(!listen(unbound, 1) || errno == EINVAL, "the unbound socket");
