@@ -29,6 +29,7 @@ ENTRIES = [
     Entry("threads"),
     Entry("zombies"),
     Entry("stopped"),
+    Entry("churn", criu="forks while it is frozen are lost"),
     Entry("sessions"),
     Entry("sessions", ("orphans",), criu="the orphan is no longer the sub-reaper's child"),
     Entry("subreaper"),

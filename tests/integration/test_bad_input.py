@@ -1,0 +1,417 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Wrong pids, wrong folders, damaged images: one clear sentence each, an exit code other than 0, nothing changed, nothing left
+behind."""
+
+import contextlib
+import ctypes
+import os
+import random
+import re
+import shutil
+import signal
+import struct
+import subprocess
+
+import pytest
+
+import firn_harness as h
+
+LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+def refused(outcome, *words, codes=(1, 2, 3, 4, 6)):
+    assert outcome.code in codes, outcome
+    for word in words:
+        assert re.search(str(word), outcome.err), f"{word!r} is not in what it said\n{outcome}"
+    assert len(outcome.err.strip().splitlines()) <= 40, f"more than a sentence and a report\n{outcome}"
+
+
+def untouched(w):
+    assert not h.tracers(w.pid), h.tracers(w.pid)
+    assert not (w.images() / "inventory.img").exists()
+    w.finish()
+
+
+# ------------------------------------------------------------------------------------------------------------ pids
+
+
+def test_no_such_pid(firn, work):
+    p = subprocess.Popen(["/bin/true"])
+    p.wait()
+    refused(firn.dump(p.pid, work / "images"), p.pid, "no such|No such|does not exist|not there|gone")
+
+
+@pytest.mark.parametrize("pid", ["0", "-1", "x", "99999999999", "1e3", ""])
+def test_nonsense_pid(pid, firn, work):
+    refused(firn.dump(pid, work / "images"), codes=(1, 2))
+
+
+def test_itself(firn, work):
+    (work / "images").mkdir()
+    outcome = h.run(["/bin/sh", "-c", f"exec {firn.command[0]} dump -t $$ -D {work}/images"])
+    refused(outcome, "itself|own")
+
+
+def test_ancestor(firn, work):
+    refused(firn.dump(os.getpid(), work / "images"), os.getpid(), "ancestor|parent|started")
+
+
+def test_init(firn, work):
+    refused(firn.dump(1, work / "images"))
+
+
+def test_kernel_thread(firn, work):
+    kthreads = [p for p in range(2, 200) if h.status(p).get("PPid") in ("0", "2") and not h.read_text(f"/proc/{p}/cmdline")
+                and h.status(p).get("VmSize") is None and h.state(p) != "Z"]
+    if not kthreads:
+        pytest.skip("no kernel thread is visible here")
+    refused(firn.dump(kthreads[0], work / "images"), kthreads[0], "kernel thread")
+
+
+def test_thread_instead_of_process(program, firn):
+    w = program("threads")
+    tid = [t for t in h.threads(w.pid) if t != w.pid][0]
+    refused(firn.dump(tid, w.images()), tid, "thread")
+    untouched(w)
+
+
+def test_zombie(start, firn, work):
+    w = start(["/bin/true"])
+    h.wait_for(lambda: h.state(w.pid) == "Z", "a zombie")
+    refused(firn.dump(w.pid, work / "images"), w.pid, "zombie|ended|exited|dead")
+
+
+@contextlib.contextmanager
+def traced(pid):
+    assert LIBC.ptrace(0x4206, pid, None, None) == 0  # PTRACE_SEIZE
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGSTOP)
+        h.wait_for(lambda: h.state(pid) in "tT", "stopped for the detach")
+        assert LIBC.ptrace(17, pid, None, None) == 0  # PTRACE_DETACH
+        os.kill(pid, signal.SIGCONT)
+
+
+def test_traced_task(program, firn):
+    """The tracer is named."""
+    w = program("mem_anon")
+    with traced(w.pid):
+        refused(firn.dump(w.pid, w.images()), w.pid, os.getpid(), "trace")
+        assert h.tracers(w.pid) == {w.pid: os.getpid()}
+    untouched(w)
+
+
+def test_traced_child(program, firn):
+    """One task deep in the tree is traced: the others go on."""
+    w = program("tree_shapes")
+    child = h.tree(w.pid)[-1]
+    with traced(child):
+        refused(firn.dump(w.pid, w.images()), child, os.getpid(), "trace")
+    untouched(w)
+
+
+def test_ends_midway(firn, start, work):
+    """A task that ends while it is dumped: a sentence, or a dump; never a hang, never a stray."""
+    random.seed(3)
+    for i in range(15):
+        w = start(["/bin/sleep", f"{random.uniform(0.001, 0.06):.4f}"])
+        outcome = firn.dump(w.pid, work / f"images{i}")
+        assert outcome.code in (0, 1), outcome
+        if not outcome.ok:
+            assert str(w.pid) in outcome.err, outcome
+        h.wait_for(lambda: w.poll() is not None, "its end")
+
+
+# --------------------------------------------------------------------------------------------------------- folders
+
+
+def test_folder_missing(program, firn, work):
+    w = program("mem_anon")
+    outcome = h.run(firn.dump_argv(w.pid, work / "nowhere" / "images"))
+    refused(outcome, "nowhere", "No such file")
+    untouched(w)
+
+
+def test_folder_is_a_file(program, firn, work):
+    w = program("mem_anon")
+    (work / "file").write_text("x")
+    refused(h.run(firn.dump_argv(w.pid, work / "file")), "file", "[Nn]ot a directory|folder")
+    untouched(w)
+
+
+@contextlib.contextmanager
+def mounted(work, *options):
+    path = work.parent / "mounted"
+    path.mkdir(exist_ok=True)
+    done = subprocess.run(["mount", "-t", "tmpfs", *options, "firn-test", path], capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"mount: {done.stderr.strip()}")
+    try:
+        yield path
+    finally:
+        subprocess.run(["umount", "-l", path], check=True)
+
+
+def test_folder_read_only(program, firn, work):
+    w = program("mem_anon")
+    with mounted(work, "-o", "ro") as path:
+        refused(h.run(firn.dump_argv(w.pid, path)), "mounted", "Read-only")
+        untouched(w)
+
+
+@pytest.mark.parametrize("size", ["4k", "64k", "600k"])
+def test_folder_full(size, program, firn, work):
+    """A full file system: the target runs on, and what was written is removed."""
+    w = program("mem_anon")
+    with mounted(work, "-o", f"size={size}") as path:
+        outcome = h.run([*firn.command, "dump", "-t", w.pid, "-D", path, "-o", work / "dump.log"], log_path=work / "dump.log")
+        if outcome.ok:
+            pytest.fail(f"it fit into {size}\n{outcome}")
+        refused(outcome, "No space left")
+        left = [p.name for p in path.iterdir() if p.suffix == ".img"]
+        assert not left, f"left behind: {left}\n{outcome}"
+        untouched(w)
+
+
+@contextlib.contextmanager
+def dead_fuse(work):
+    """A FUSE mount whose server never answers."""
+    path = work.parent / "dead"
+    path.mkdir(exist_ok=True)
+    try:
+        fd = os.open("/dev/fuse", os.O_RDWR)
+    except OSError as e:
+        pytest.skip(f"/dev/fuse: {e}")
+    options = f"fd={fd},rootmode=40000,user_id=0,group_id=0".encode()
+    if LIBC.mount(b"dead", bytes(path), b"fuse", 0, options):
+        error = os.strerror(ctypes.get_errno())
+        os.close(fd)
+        pytest.skip(f"mount of fuse: {error}")
+    # the connection is set up (FUSE_INIT is answered), so that later requests wait for ever
+    init = os.read(fd, 65536)
+    unique = struct.unpack_from("<IIQ", init)[2]
+    body = struct.pack("<IIIIHHIIHHIIII", 7, 31, 0, 0, 0, 0, 4096, 0, 0, 0, 0, 0, 0, 0).ljust(64, b"\0")
+    os.write(fd, struct.pack("<IiQ", 16 + len(body), 0, unique) + body)
+    try:
+        yield path
+    finally:
+        LIBC.umount2(bytes(path), 2)    # MNT_DETACH
+        os.close(fd)
+
+
+@pytest.mark.timeout(60)
+def test_folder_on_a_dead_fuse_mount(program, firn, work):
+    """Within its deadline it says what held it; the target runs on."""
+    w = program("selfcheck")
+    with dead_fuse(work) as path:
+        outcome = h.run([*firn.command, "dump", "-t", w.pid, "-D", path / "images", "-W", work, "-o", work / "dump.log",
+                         "--stall-timeout", "1"], timeout=30, log_path=work / "dump.log")
+        refused(outcome, "dead", codes=(4,))
+        assert outcome.seconds < 15, outcome
+        untouched(w)
+
+
+@pytest.mark.timeout(60)
+def test_restore_from_a_dead_fuse_mount(firn, work):
+    with dead_fuse(work) as path:
+        outcome = h.run([*firn.command, "restore", "-D", path / "images", "-W", work, "-o", work / "restore.log", "-d",
+                         "--stall-timeout", "1"], timeout=30, log_path=work / "restore.log")
+        refused(outcome, "dead", codes=(4,))
+
+
+# ---------------------------------------------------------------------------------------------------------- images
+
+
+@pytest.fixture
+def checkpoint(program, firn):
+    """A small checkpoint with threads, children, a pipe and open files, whose tree was killed."""
+    w = program("fd_regular")
+    w.dump(firn)
+    return w
+
+
+def restore_damaged(firn, w, images, *words, may_succeed=False):
+    outcome = firn.restore(images)
+    if outcome.ok and may_succeed:
+        pid = int(h.read_text(images / "restored.pid") or 0)
+        if pid > 0:
+            h.kill_tree(pid)
+    else:
+        assert outcome.code in (1, 3, 6), outcome
+        assert outcome.err.strip(), f"no sentence\n{outcome}"
+        for word in words:
+            assert word in outcome.err, f"{word!r} is not in what it said\n{outcome}"
+    strays = [s for s in h.end_strays() if not outcome.ok]
+    assert not strays, f"left behind: {strays}\n{outcome}"
+    return outcome
+
+
+def copies(images, work):
+    """A fresh copy of a folder of images at each call."""
+    path = work.parent / "damaged"
+
+    def copy():
+        shutil.rmtree(path, ignore_errors=True)
+        shutil.copytree(images, path)
+        return path
+
+    return copy
+
+
+def test_restore_from_nothing(firn, work):
+    (work / "empty").mkdir()
+    refused(firn.restore(work / "empty"), "empty|inventory")
+    refused(h.run(firn.restore_argv(work / "nowhere")), "nowhere")
+
+
+def test_truncated_at_every_file(checkpoint, firn, work):
+    copy = copies(checkpoint.images(), work)
+    names = sorted(p.name for p in checkpoint.images().iterdir() if p.suffix == ".img")
+    for name in names:
+        size = (checkpoint.images() / name).stat().st_size
+        for at in sorted({0, 4, 9, size // 2, size - 1} & set(range(size))):
+            images = copy()
+            os.truncate(images / name, at)
+            restore_damaged(firn, checkpoint, images, name)
+
+
+def test_missing_files(checkpoint, firn, work):
+    copy = copies(checkpoint.images(), work)
+    for path in sorted(checkpoint.images().glob("*.img")):
+        images = copy()
+        (images / path.name).unlink()
+        restore_damaged(firn, checkpoint, images, path.name)
+
+
+def test_flipped_bits(checkpoint, firn, work):
+    """With the manifest each flip outside of the pages is found by name."""
+    random.seed(11)
+    copy = copies(checkpoint.images(), work)
+    for path in sorted(checkpoint.images().glob("*.img")):
+        if path.name.startswith("pages-"):
+            continue
+        for _ in range(2):
+            images = copy()
+            data = bytearray(path.read_bytes())
+            data[random.randrange(len(data))] ^= 1 << random.randrange(8)
+            (images / path.name).write_bytes(data)
+            restore_damaged(firn, checkpoint, images, path.name)
+
+
+def test_flipped_bits_without_manifest(checkpoint, firn, work):
+    """As a folder of CRIU's: whatever is in it, firn neither crashes nor hangs, and a failure leaves nothing behind."""
+    random.seed(12)
+    copy = copies(checkpoint.images(), work)
+    for path in sorted(checkpoint.images().glob("*.img")):
+        if path.name.startswith("pages-"):
+            continue
+        for _ in range(6):
+            images = copy()
+            (images / "firn.manifest").unlink(missing_ok=True)
+            data = bytearray(path.read_bytes())
+            data[random.randrange(8, max(len(data), 9)) % len(data)] ^= 1 << random.randrange(8)
+            (images / path.name).write_bytes(data)
+            restore_damaged(firn, checkpoint, images, may_succeed=True)
+
+
+def test_huge_counts(checkpoint, firn, work):
+    """Each length in front of a message becomes 2^31, 2^32-1, and a little more than there is."""
+    copy = copies(checkpoint.images(), work)
+    for path in sorted(checkpoint.images().glob("*.img")):
+        if path.name.startswith("pages-"):
+            continue
+        data = path.read_bytes()
+        for count in (1 << 31, (1 << 32) - 1, len(data) + 1):
+            images = copy()
+            (images / "firn.manifest").unlink(missing_ok=True)
+            damaged = bytearray(data)
+            if len(damaged) < 12:
+                continue
+            struct.pack_into("<I", damaged, 8, count)
+            (images / path.name).write_bytes(damaged)
+            restore_damaged(firn, checkpoint, images, path.name)
+
+
+def test_huge_numbers_inside(checkpoint, firn, work):
+    """Numbers of pages, pids and descriptors of 2^31 and more, in well-formed messages."""
+    import pycriu
+    copy = copies(checkpoint.images(), work)
+    done = 0
+    for path in sorted(checkpoint.images().glob("*.img")):
+        if path.name.split("-")[0] not in ("pagemap", "pstree.img", "fdinfo", "mm", "core", "inventory.img"):
+            continue
+        for key in ("nr_pages", "pages_id", "pid", "fd", "id", "vaddr", "start", "end", "threads", "size"):
+            with open(path, "rb") as f:
+                image = pycriu.images.load(f)
+            if not poison(image["entries"], key):
+                continue
+            images = copy()
+            (images / "firn.manifest").unlink(missing_ok=True)
+            with open(images / path.name, "wb") as f:
+                pycriu.images.dump(image, f)
+            restore_damaged(firn, checkpoint, images, may_succeed=True)
+            done += 1
+    assert done > 5
+
+
+def poison(value, key):
+    """Sets the first number called @key to 2^31 - 1 (what a signed field still takes)."""
+    if isinstance(value, dict):
+        for k, v in value.items():
+            if k == key and isinstance(v, int) and not isinstance(v, bool):
+                value[k] = (1 << 31) - 1
+                return True
+            if k == key and isinstance(v, list) and v and isinstance(v[0], int):
+                v[0] = (1 << 31) - 1
+                return True
+            if poison(v, key):
+                return True
+    if isinstance(value, list):
+        return any(poison(v, key) for v in value)
+    return False
+
+
+def test_pid_taken(program, firn):
+    """The pid that is taken is named with its holder."""
+    w = program("mem_anon")
+    w.dump(firn, "--leave-running")
+    outcome = firn.restore(w.images())
+    refused(outcome, w.pid, "taken|in use|exists", "mem_anon", codes=(1,))
+    w.finish()
+
+
+def test_random_garbage(firn, work):
+    random.seed(5)
+    images = work / "garbage"
+    images.mkdir()
+    for name in ("inventory.img", "pstree.img", "core-1.img", "mm-1.img", "files.img", "pagemap-1.img"):
+        (images / name).write_bytes(random.randbytes(3000))
+    refused(firn.restore(images), "inventory.img", codes=(1, 6))
+    refused(firn.show(images), codes=(1, 6))
+
+
+def test_show_of_damaged_images(checkpoint, firn, work):
+    random.seed(13)
+    copy = copies(checkpoint.images(), work)
+    for path in sorted(checkpoint.images().glob("*.img")):
+        images = copy()
+        (images / "firn.manifest").unlink(missing_ok=True)
+        data = bytearray(path.read_bytes())
+        for _ in range(3):
+            if data:
+                data[random.randrange(len(data))] ^= 1 << random.randrange(8)
+        (images / path.name).write_bytes(data)
+        outcome = firn.show(images)
+        assert outcome.code in (0, 1, 3, 6), outcome
+
+
+def test_older_dump_in_the_folder(program, firn):
+    """A second dump into the same folder replaces the first."""
+    w = program("mem_anon")
+    w.dump(firn, "--leave-running")
+    stray = w.images() / "core-1.img"
+    stray.write_bytes(b"old")
+    w.dump(firn)
+    w.restore(firn)
+    w.finish()

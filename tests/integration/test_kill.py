@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Whoever is killed at whatever moment: the target runs on as before, untraced, with every register, page and signal in
+place (tests/programs/selfcheck.c checks itself all the time); a restore that dies leaves nothing behind."""
+
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+
+import firn_harness as h
+
+
+def spin_until(deadline):
+    while time.monotonic() < deadline:
+        pass
+
+
+def start_engine(argv, log):
+    with open(log, "ab") as out:
+        return subprocess.Popen([str(a) for a in argv], stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+                                start_new_session=True)
+
+
+def kill(pid, sig=signal.SIGKILL):
+    try:
+        os.kill(pid, sig)
+        return True
+    except ProcessLookupError:
+        return False
+
+
+def send(front, who, sig):
+    """Sends the signal to the front, to the engine (the front's child), or to both at once."""
+    engines = h.children(front.pid)
+    if who == "both":
+        # stopped first: neither is to see the other's end
+        for pid in (front.pid, *engines):
+            kill(pid, signal.SIGSTOP)
+        engines = h.children(front.pid) or engines
+    hit = False
+    for pid in engines if who in ("engine", "both") else []:
+        hit = kill(pid, sig) or hit
+    if who in ("front", "both"):
+        hit = kill(front.pid, sig) or hit
+    return hit
+
+
+def check_running(w, what):
+    """Every thread runs untraced, and its rounds go on."""
+    def running():
+        return not h.tracers(w.pid) and not any(h.state(t) in "tT" for p in h.tree(w.pid) for t in h.threads(p))
+
+    h.wait_for(running, lambda: f"untraced and running after {what}\n{h.describe(w.pid)}", 10)
+    assert w.poll() is None, f"it ended with {w.poll()} after {what}\n{w.output()}"
+
+
+def rounds(w):
+    text = h.read_text(w.folder / "rounds").strip()
+    return int(text) if text else 0
+
+
+def sweep(firn, w, work, n, who, sig, codes):
+    """@n dumps, ended at points spread evenly over the time that a dump takes."""
+    usual = sorted(firn.dump(w.pid, work / "images", "--leave-running").seconds for _ in range(3))[1]
+    ended = finished = 0
+    for i in range(n):
+        images = work / "images"
+        log = work / "engine.out"
+        before = rounds(w)
+        front = start_engine(firn.dump_argv(w.pid, images, "--leave-running"), log)
+        spin_until(time.monotonic() + usual * (i + 0.5) / n)
+        hit = send(front, who, sig)
+        what = f"point {i} of {n} ({usual * i / n * 1000:.1f} ms)"
+        try:
+            code = front.wait(20)
+        except subprocess.TimeoutExpired:
+            kill(front.pid)
+            raise h.HarnessError(f"the front does not end after {what}\n{h.read_text(log)[-3000:]}") from None
+        ended += hit and code != 0
+        finished += code == 0
+        assert code == 0 or code in codes, f"exit code {code} after {what}\n{h.read_text(log)[-3000:]}"
+        check_running(w, what)
+        if i % 10 == 0:
+            h.wait_for(lambda: rounds(w) > before, f"rounds that go on after {what}")
+        # an engine whose front was killed ends too
+        h.wait_for(lambda: not [p for p in h.children(os.getpid()) if p != w.pid and not h.gone(p)],
+                   lambda: f"the engine's end after {what}", 20)
+    w.finish(60)
+    return ended, finished
+
+
+def points(request, normal, long):
+    return long if "long" in (request.config.option.markexpr or "") else normal
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("who", ["engine", "both", "front"])
+def test_killed_dump(who, program, firn, work):
+    w = program("selfcheck")
+    ended, finished = sweep(firn, w, work, 50 if who == "engine" else 20, who, signal.SIGKILL, (1, -signal.SIGKILL))
+    assert ended >= (ended + finished) // 4, f"only {ended} dumps were hit"
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+def test_killed_1000_times(program, firn, work):
+    w = program("selfcheck")
+    ended, finished = sweep(firn, w, work, 1000, "engine", signal.SIGKILL, (1, -signal.SIGKILL))
+    print(f"{ended} dumps were killed, {finished} had finished; the program survived all of them")
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("sig", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda s: s.name)
+def test_signalled_dump(sig, program, firn, work):
+    w = program("selfcheck")
+    sweep(firn, w, work, 12, "front", sig, (5, 1, -sig))
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("who", ["engine", "front", "both"])
+def test_killed_restore(who, program, firn, work):
+    """A restore that was killed before the tree was released leaves no task."""
+    w = program("selfcheck")
+    w.dump(firn)
+    outcome = w.restore(firn)
+    usual = outcome.seconds
+    images = w.images(0)
+    n = 15
+    for i in range(n):
+        h.kill_tree(w.pid)
+        h.wait_for(lambda: h.gone(w.pid), "the tree's end")
+        front = start_engine(firn.restore_argv(images), work / "engine.out")
+        spin_until(time.monotonic() + usual * (i + 0.5) / n)
+        send(front, who, signal.SIGKILL)
+        code = front.wait(20)
+
+        def settled():
+            """Either nothing is left, or the whole tree runs on its own."""
+            for p in h.children(os.getpid()):
+                if not h.gone(p) and p != w.pid:
+                    return False
+            return not h.alive(w.pid) or (not h.tracers(w.pid) and code == 0) or \
+                (not h.tracers(w.pid) and len(h.threads(w.pid)) == 9)
+
+        h.wait_for(settled, lambda: f"settled after point {i}, exit code {code}\n{h.describe(w.pid)}", 20)
+    h.kill_tree(w.pid)
+    h.wait_for(lambda: h.gone(w.pid), "the tree's end")
+    w.restore(firn, images=images)
+    w.finish(60)

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What is not carried is refused by name, with exit code 3, and the program goes on as if nothing had been."""
+
+import re
+
+import pytest
+
+# kind of the program not_carried, the words that the sentence or its hint must have
+KINDS = {
+    "epoll": "epoll",
+    "timerfd": "timerfd",
+    "signalfd": "signalfd",
+    "inotify": "inotify",
+    "fanotify": "fanotify",
+    "tcp": "TCP|tcp",
+    "udp": "UDP|udp",
+    "netlink": "netlink",
+    "packet": "packet",
+    "raw": "raw|RAW",
+    "pidfd": "pidfd",
+    "userfaultfd": "userfaultfd",
+    "io_uring": "io_uring",
+    "perf": "perf",
+    "flock": "lock",
+    "posix_lock": "lock",
+    "sysv_shm": "SysV|System V|SYSV",
+    "seccomp": "seccomp",
+    "proc_file": "/proc",
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_refused(kind, program, firn):
+    w = program("not_carried", kind)
+    outcome = firn.dump(w.pid, w.images())
+    if outcome.ok:
+        # It is carried: then it must come back.
+        w.poll()
+        w.restore(firn)
+    else:
+        assert outcome.code == 3, outcome
+        assert re.search(KINDS[kind], outcome.err), outcome
+        assert str(w.pid) in outcome.err, f"the task is not named\n{outcome}"
+        assert not (w.images() / "inventory.img").exists(), outcome
+    w.finish()
+
+
+@pytest.mark.parametrize("option,word", [
+    (("--external", "mnt[x]:y"), "--external"),
+    (("--action-script", "/bin/true"), "--action-script"),
+    (("--no-such-option",), "--no-such-option"),
+    (("--leave-runing",), "--leave-running"),
+])
+def test_options_refused_by_name(option, word, program, firn):
+    """Before anything is frozen; an unknown option names the nearest known one."""
+    w = program("not_carried", "none")
+    outcome = firn.dump(w.pid, w.images(), *option)
+    if word.startswith("--no-such") or word == "--leave-running":
+        assert outcome.code == 2, outcome
+    else:
+        assert outcome.code in (0, 2, 3), outcome
+    if outcome.ok:
+        w.poll()
+        w.restore(firn)
+    else:
+        assert word in outcome.err, outcome
+    w.finish()
