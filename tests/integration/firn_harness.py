@@ -24,7 +24,7 @@ USER = os.environ.get("FIRN_TEST_USER", "nobody")
 # Seconds. An engine that answers needs a fraction of these; a test fails long before the suite's own limit.
 ENGINE_TIMEOUT = 60
 READY_TIMEOUT = 30
-RESULT_TIMEOUT = 30
+RESULT_TIMEOUT = 15
 
 
 def become_subreaper():
@@ -119,7 +119,9 @@ def describe(pid):
 
 
 def mounts():
-    return sorted(line.split()[4] for line in read_text("/proc/self/mountinfo").splitlines())
+    """Mounts that a test or firn may have made; others on the machine come and go."""
+    points = (line.split()[4] for line in read_text("/proc/self/mountinfo").splitlines())
+    return sorted(p for p in points if "firn" in p)
 
 
 # --------------------------------------------------------------------------------------------------------- engines
