@@ -21,9 +21,8 @@
  * Terminals: pty pairs whose master belongs to the tree, the terminal of a shell job (a pty whose master does not), and
  * consoles. tty-info.img has the terminals, files.img the open files, each with a second entry for its path.
  *
- * Numbers and structs are the kernel's (asm/termbits.h), not the C library's. What waits in a pty cannot be looked at
- * without taking it out, so a pair with unread data is refused; what was typed ahead on a shell job's terminal
- * stays in that terminal.
+ * Numbers and structs are the kernel's (asm/termbits.h), not the C library's. What waits to be read in a pair is carried
+ * (tty_data.c); what was typed ahead on a shell job's terminal stays in that terminal.
  */
 
 #define ID_DEVICE 0x10000000u     /* ids of terminals that are no pty: far from the two per pty */
@@ -319,28 +318,19 @@ static int tty_dump(struct operation *op, struct file *f)
 	return 0;
 }
 
-static int check_queue(struct operation *op, const struct file *f, const char *side)
-{
-	int waiting = 0;
-
-	if (ioctl(f->facts.fd, FIONREAD, &waiting) < 0 || waiting <= 0)
-		return 0;
-	error_raise(op->error, EOPNOTSUPP, "%s: %d bytes wait to be read on the %s side of this pty, which are not carried",
-		    facts_describe(op, &f->facts), waiting, side);
-	error_hint(op->error, "The kernel gives them only to a reader: let the program read them, then dump again.");
-	return -EOPNOTSUPP;
-}
-
 /* Unread data, of pairs that come back as new ones. */
-static int check_queues(struct operation *op)
+static int dump_queues(struct operation *op)
 {
 	int r = 0;
 
 	for (struct tty *t = *tty_list(op); r == 0 && t; t = t->next) {
-		if (tty_is_master(t->m))
-			r = check_queue(op, t->file, "master");
-		else if (tty_is_slave(t->m) && t->m->termios && tree_master(op, (int)t->m->pty->index))
-			r = check_queue(op, t->file, "slave");
+		struct tty *master;
+
+		if (t->m->type != TTY_TYPE__PTY || !t->m->termios)
+			continue;
+		master = tty_find(op, t->m->pty->index * 2 + 1);
+		if (master)
+			r = tty_data_dump(op, t, master);
 	}
 	return r;
 }
@@ -373,7 +363,9 @@ static int tty_dump_all(struct operation *op)
 	size_t n = op->files->n_files;
 	int r;
 
-	r = check_queues(op);
+	r = dump_queues(op);
+	if (r == 0)
+		r = tty_data_write(op);
 	for (size_t i = 0; r == 0 && i < n; i++) {
 		if (op->files->files[i]->kind == &kind_tty)
 			r = add_path(op, op->files->files[i]);

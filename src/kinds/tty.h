@@ -18,6 +18,8 @@ struct tty {
 	TtyInfoEntry *m;
 	struct file *file;              /* the first open file of it; NULL while none was met */
 	bool external;                  /* restore: stands for the terminal that firn itself runs on */
+	const uint8_t *data;            /* unread bytes on this side */
+	size_t data_len;
 };
 
 static inline bool tty_is_master(const TtyInfoEntry *m)
@@ -41,3 +43,10 @@ int tty_load_all(struct operation *op);
 int tty_decode(struct operation *op, struct file *f);
 int tty_create(struct operation *op, struct file *f);
 int tty_finish(struct operation *op, struct file *f);
+
+/* dump: reads what waits on the side @t of the pair of @master and puts it back. */
+int tty_data_dump(struct operation *op, struct tty *t, const struct tty *master);
+int tty_data_write(struct operation *op);
+int tty_data_read(struct operation *op);
+/* restore: before the modes of @t are set. */
+int tty_data_restore(struct operation *op, const struct tty *t);

@@ -93,7 +93,7 @@ int tty_load_all(struct operation *op)
 		*tty = (struct tty){ .next = *tty_list(op), .m = (TtyInfoEntry *)m };
 		*tty_list(op) = tty;
 	}
-	return r;
+	return r == 0 ? tty_data_read(op) : r;
 }
 
 static const char *type_text(const TtyInfoEntry *m)
@@ -514,6 +514,9 @@ static int apply_state(struct operation *op, const struct file *f, const struct 
 
 	if (!m->termios || (m->type != TTY_TYPE__PTY && !t->external) || t->file != f)
 		return 0;
+	r = tty_data_restore(op, t);
+	if (r < 0)
+		return r;
 	guard_enter(&g);
 	r = apply_termios(f->fd, m);
 	if (r == 0 && !t->external)

@@ -81,6 +81,7 @@ ENTRIES = [
     Entry("unix_sockets", ("named",), criu="the queued datagram's sender is lost"),
     Entry("unix_sockets", ("empty",), criu="an empty message is lost"),
     Entry("unix_sockets", ("passcred",), criu="Control messages in queue, not supported"),
-    Entry("unix_sockets", ("pending",), criu="Non-empty write queue on an in-flight socket"),
+    Entry("unix_sockets", ("pending",), criu="Non-empty write queue on an in-flight socket",
+          refused="wait to be accepted"),
     *each("tcp_listen", "4", "6", "both", criu="SO_PASSCRED of a TCP socket cannot be read on Linux 6.18"),
 ]
