@@ -90,7 +90,7 @@ static int dump_inode(struct operation *op, struct file *f, struct memfd_inode *
 	m->uid = st->st_uid;
 	m->gid = st->st_gid;
 	m->has_mode = true;
-	m->mode = st->st_mode & 07777;
+	m->mode = st->st_mode;
 	m->size = (uint64_t)st->st_size;
 	m->seals = (uint32_t)seals;
 	r = dump_huge(fd, st, m);
@@ -173,10 +173,11 @@ static int check_inode(struct operation *op, const MemfdInodeEntry *m)
 {
 	uint32_t huge = m->has_hugetlb_flag ? m->hugetlb_flag : 0;
 
-	if (strlen(m->name) > 249 || strchr(m->name, '/') == m->name)
+	/* 249: what memfd_create() takes. CRIU keeps shared anonymous memory as a memory file of the name "/dev/zero". */
+	if (strlen(m->name) > 249)
 		return error_raise(op->error, EBADMSG, "memfd.img: the name of memory file %llu is damaged",
 				   (unsigned long long)m->inode_id);
-	if (m->size > INT64_MAX || m->shmid == 0 || (m->has_mode && m->mode > 07777) || (huge & ~(MFD_HUGETLB | HUGE_SIZE_BITS)))
+	if (m->size > INT64_MAX || m->shmid == 0 || (m->has_mode && (m->mode & ~(uint32_t)(S_IFREG | 07777))) || (huge & ~(MFD_HUGETLB | HUGE_SIZE_BITS)))
 		return error_raise(op->error, EBADMSG, "memfd.img: memory file %llu (%s) is damaged",
 				   (unsigned long long)m->inode_id, m->name);
 	if (m->seals & ~(uint32_t)ALL_SEALS)
@@ -268,7 +269,7 @@ static int make_inode(struct operation *op, struct memfd_inode *inode, const cha
 	}
 	if (fchown(inode->fd, m->uid, m->gid) < 0)
 		return error_raise_call(op->error, errno, "fchown", "%s", describe);
-	if (m->has_mode && fchmod(inode->fd, m->mode) < 0)
+	if (m->has_mode && fchmod(inode->fd, m->mode & 07777) < 0)
 		return error_raise_call(op->error, errno, "fchmod", "%s", describe);
 	return seals_late(m) ? 0 : add_seals(op, inode, describe);
 }
