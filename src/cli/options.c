@@ -93,9 +93,9 @@ static int find_long(const char *name, unsigned command, const struct option_spe
 static int apply(const struct option_spec *spec, const char *value, unsigned command, struct command_line *c,
 		 struct error *e)
 {
+	/* Callers hand one set of options to both commands, as CRIU lets them. */
 	if (!(spec->commands & command))
-		return error_raise(e, EINVAL, "--%s is an option of firn %s", spec->name,
-				   spec->commands & FOR_DUMP ? "dump" : "restore");
+		return 0;
 	if (!spec->apply) {
 		error_raise(e, EOPNOTSUPP, "--%s is not supported yet", spec->name);
 		error_hint(e, "Leave the option out if the tree does not depend on it.");

@@ -93,7 +93,14 @@ static int write_images(void *arg)
 
 static int commit_images(void *arg)
 {
-	return images_commit(arg);
+	struct operation *op = arg;
+	int r = images_commit(op);
+
+	if (r < 0)
+		return r;
+	atomic_store(&recorder->images_complete, true);
+	images_write_stats(op);
+	return 0;
 }
 
 static int abandon_images(void *arg)
@@ -189,7 +196,8 @@ static void roll_back(struct operation *op)
 
 	recorder_stage(STAGE_ROLLBACK);
 	(void)tree_release(op, FATE_RUN);
-	if (op->images.manifest)
+	/* What is complete stays, whatever failed after. */
+	if (op->images.manifest && !atomic_load(&recorder->images_complete))
 		(void)worker_call(abandon_images, op, &ignored);
 }
 

@@ -2,9 +2,11 @@
 #include "dump/images.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <time.h>
 
+#include "base/cleanup.h"
 #include "inventory.pb-c.h"
 #include "pstree.pb-c.h"
 #include "seccomp.pb-c.h"
@@ -162,25 +164,11 @@ int images_write_tree(struct operation *op)
 	return r;
 }
 
-static int write_stats(struct operation *op)
-{
-	StatsEntry m = STATS_ENTRY__INIT;
-	DumpStatsEntry dump = DUMP_STATS_ENTRY__INIT;
-
-	dump.frozen_time = (uint32_t)(recorder->frozen_ns / 1000);
-	dump.pages_written = atomic_load(&recorder->bytes) / 4096;
-	m.dump = &dump;
-	return write_one(op, IMAGE_STATS, 0, &m);
-}
-
 int images_commit(struct operation *op)
 {
 	InventoryEntry m = INVENTORY_ENTRY__INIT;
 	TaskKobjIdsEntry ids = host_ids(1);
-	int r = write_stats(op);
 
-	if (r < 0)
-		return r;
 	m.img_version = IMAGE_VERSION;
 	m.has_fdinfo_per_id = m.fdinfo_per_id = true;
 	m.has_ns_per_id = m.ns_per_id = true;
@@ -190,4 +178,21 @@ int images_commit(struct operation *op)
 	m.lsmtype = LSMTYPE__NO_LSM;
 	m.root_ids = &ids;
 	return image_dir_commit(&op->images, &m.base, op->error);
+}
+
+void images_write_stats(struct operation *op)
+{
+	const char *path = op->options->work_path ? op->options->work_path : op->options->images_path;
+	StatsEntry m = STATS_ENTRY__INIT;
+	DumpStatsEntry dump = DUMP_STATS_ENTRY__INIT;
+	struct error error = { 0 };
+	AUTOCLOSE int dir = -1;
+
+	recorder_step(0, NULL, "open", "%s/stats-dump", path);
+	dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	dump.frozen_time = (uint32_t)(recorder->frozen_ns / 1000);
+	dump.pages_written = atomic_load(&recorder->bytes) / 4096;
+	m.dump = &dump;
+	if (dir < 0 || image_write_stats(dir, path, IMAGE_STATS_DUMP, &m.base, &error) < 0)
+		log_warn(0, "%s/stats-dump: %s", path, dir < 0 ? strerror(errno) : error.sentence);
 }

@@ -3,9 +3,11 @@
 
 #include "tree/operation.h"
 
-/* The images that describe the tree itself: pstree, core-*, ids-*, seccomp, cgroup, stats, timens, and at last the
+/* The images that describe the tree itself: pstree, core-*, ids-*, seccomp, timens, and at last the
  * inventory, which makes the folder complete. Worker thread. */
 int images_write_tree(struct operation *op);
 int images_commit(struct operation *op);
+/* stats-dump, as CRIU writes it into the work folder: no part of the checkpoint, a failure is only logged. */
+void images_write_stats(struct operation *op);
 /* Sets the ids that say which task shares what (core.ids): before files and memory are written. */
 int images_assign_ids(struct operation *op);

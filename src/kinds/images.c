@@ -264,7 +264,7 @@ static int read_fdinfo(struct operation *op, struct task *t, uint64_t limit)
 	return 0;
 }
 
-static int read_path_file(struct operation *op, struct task *t, uint32_t id, const char *what, struct file **ret)
+int files_find_path(struct operation *op, struct task *t, uint32_t id, const char *what, struct file **ret)
 {
 	struct file *f = files_find(op, id);
 
@@ -291,9 +291,9 @@ static int read_fs(struct operation *op, struct task *t)
 	if (more == 0)
 		return error_raise(op->error, EINVAL, "%s is empty", r.name);
 	fs = (const FsEntry *)m;
-	more = read_path_file(op, t, fs->cwd_id, "working directory", &t->cwd);
+	more = files_find_path(op, t, fs->cwd_id, "working directory", &t->cwd);
 	if (more == 0)
-		more = read_path_file(op, t, fs->root_id, "root directory", &t->root);
+		more = files_find_path(op, t, fs->root_id, "root directory", &t->root);
 	if (more < 0)
 		return more;
 	if (strcmp(t->root->entry->reg->name, "/") == 0)
@@ -324,8 +324,6 @@ int files_read(struct operation *op)
 			r = read_fdinfo(op, t, limit);
 		if (r == 0 && t->fs_owner == t)
 			r = read_fs(op, t);
-		if (r == 0 && t->mm && !t->exe)
-			r = read_path_file(op, t, t->mm->exe_file_id, "executable", &t->exe);
 	}
 	return r;
 }

@@ -114,6 +114,8 @@ void files_release(struct operation *op);    /* closes the local copies */
 /* Reads files.img, fdinfo-*.img, fs-*.img and decodes every file. */
 int files_read(struct operation *op);
 struct file *files_find(const struct operation *op, uint32_t id);
+/* The same for what must be a path ("working directory", "executable"); -EINVAL raised otherwise. */
+int files_find_path(struct operation *op, struct task *t, uint32_t id, const char *what, struct file **ret);
 /* A descriptor of @f for mmap() with @open_flags (O_RDONLY or O_RDWR; VmaEntry.fdflags or the entry's own): f->fd when it
  * serves, else a new open file, which is kept until the operation ends. Owned by the table. After files_create(). */
 int files_mapping_fd(struct operation *op, struct file *f, int open_flags, int *ret_fd);

@@ -121,7 +121,7 @@ static int check_mm(struct operation *op, struct task *t)
 		if (r < 0)
 			return r;
 	}
-	return 0;
+	return files_find_path(op, t, mm->exe_file_id, "executable", &t->exe);
 }
 
 /* The vdso's pages are there to compare, not to be written into the task. */

@@ -145,7 +145,7 @@ static int grow_below(struct operation *op, size_t from)
 		struct task *t = op->tree.tasks[i];
 		int r = 0;
 
-		if (!t->made || t->state == TASK_ZOMBIE)
+		if (!t->made)
 			continue;
 		if (is_leader(t) && t->session_now != t->pid) {
 			r = make_children(op, t, true);
@@ -168,13 +168,13 @@ static bool descends_from(const struct task *t, const struct task *ancestor)
 	return false;
 }
 
-/* A living member of the session below the adopter: it can make a helper there. */
+/* A member of the session below the adopter: it can make a helper there. Zombies-to-be still live. */
 static struct task *session_member_below(const struct operation *op, pid_t sid, const struct task *adopter)
 {
 	for (size_t i = 0; i < op->tree.n_tasks; i++) {
 		struct task *t = op->tree.tasks[i];
 
-		if (t->made && t->session_now == sid && t->state != TASK_ZOMBIE && descends_from(t, adopter))
+		if (t->made && t->session_now == sid && descends_from(t, adopter))
 			return t;
 	}
 	return NULL;

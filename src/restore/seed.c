@@ -9,9 +9,9 @@
 #include <linux/sched.h>
 #include <signal.h>
 #include <stddef.h>
-#include <sys/prctl.h>
 #include <sys/rseq.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "kernel/system.h"
@@ -50,37 +50,65 @@ int raise_pid_taken(struct operation *op, pid_t pid)
 	return -EEXIST;
 }
 
-static int clone_seed(struct operation *op, struct task *root)
+/* Ends with the engine: nobody is left to free this task when the engine dies before it was seized. */
+static void __attribute__((noreturn)) wait_to_be_seized(const struct channel *c)
 {
-	pid_t tid = root->pid, pid;
+	char byte;
+
+	close(c->engine);
+	while (read(c->number, &byte, 1) < 0 && errno == EINTR)
+		;
+	_exit(1);
+}
+
+/* In the middle process: makes the root and leaves it an orphan. Its exit code tells how that went. */
+static void __attribute__((noreturn)) make_orphan(pid_t tid, const struct channel *c)
+{
 	struct system_clone_args args = {
 		.flags = CLONE_CLEAR_SIGHAND,
 		.exit_signal = SIGCHLD,
 		.set_tid = (uint64_t)&tid,
 		.set_tid_size = 1,
 	};
+	pid_t pid = sys_clone3(&args, sizeof(args));
+
+	if (pid == 0)
+		wait_to_be_seized(c);
+	_exit(pid < 0 ? -pid : 0);
+}
+
+/*
+ * The root is no child of the engine, which ends soon, but of whom it is to be left to: the nearest sub-reaper (the front
+ * while it waits for the tree) or init. So a parent death signal of the root means what it meant.
+ */
+static int clone_seed(struct operation *op, struct task *root, const struct channel *c)
+{
+	struct system_clone_args args = { .exit_signal = 0 };
 	sigset_t all, old;
+	int status = 0;
+	pid_t middle;
 
 	recorder_step(root->pid, root->comm, "clone3", "the root task");
 	sigfillset(&all);
 	(void)sigprocmask(SIG_SETMASK, &all, &old);
-	pid = sys_clone3(&args, sizeof(args));
-	if (pid == 0) {
-		/* Nobody is left to free this task when the engine dies before it was seized. */
-		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-		for (;;)
-			(void)pause();
-	}
+	middle = sys_clone3(&args, sizeof(args));
+	if (middle == 0)
+		make_orphan(root->pid, c);
+	if (middle > 0)
+		while (waitpid(middle, &status, __WALL) < 0 && errno == EINTR)
+			;
 	(void)sigprocmask(SIG_SETMASK, &old, NULL);
-	if (pid == -EEXIST)
-		return raise_pid_taken(op, root->pid);
-	if (pid < 0) {
-		(void)error_raise_call(op->error, -pid, "clone3", "pid %d (%s): the root task", root->pid, root->comm);
-		if (pid == -EPERM)
+	if (middle < 0 || !WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+		int number = middle < 0 ? -middle : WIFEXITED(status) ? WEXITSTATUS(status) : EINTR;
+
+		if (number == EEXIST)
+			return raise_pid_taken(op, root->pid);
+		(void)error_raise_call(op->error, number, "clone3", "pid %d (%s): the root task", root->pid, root->comm);
+		if (number == EPERM)
 			error_hint(op->error, "Choosing a pid needs CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN.");
-		return pid;
+		return -op->error->number;
 	}
-	atomic_store(&recorder->restored_root, pid);
+	atomic_store(&recorder->restored_root, root->pid);
 	return 0;
 }
 
@@ -93,7 +121,6 @@ static int strip_seed(struct operation *op, struct puppet *p, struct channel *c)
 
 	if (r < 0)
 		return r;
-	batch_call(&b, 0, __NR_prctl, PR_SET_PDEATHSIG, 0);
 	/* The C library's registration for restartable sequences goes before the memory it points to does: the kernel
 	 * writes there at a return to user space and would kill the task. */
 	if (__rseq_size > 0)
@@ -121,7 +148,7 @@ int seed_root(struct operation *op, struct channel *c)
 	*area = (struct puppet_area){ .code = op->island, .scratch = op->island + 4096, .scratch_size = AREA_SCRATCH };
 	r = area_make_island(op->island, op->error);
 	if (r == 0)
-		r = clone_seed(op, root);
+		r = clone_seed(op, root, c);
 	if (r == 0)
 		r = seize_begin(p, PTRACE_O_EXITKILL | PTRACE_O_TRACESYSGOOD, op->error);
 	if (r == SEIZE_GONE)
