@@ -14,7 +14,7 @@ struct option_spec {
 	const char *name;               /* without the dashes */
 	char letter;                    /* 0 = none */
 	enum option_value value;
-	unsigned commands;              /* FOR_*: the ones that have it */
+	unsigned commands;              /* FOR_*: the ones that have it; others take it and do nothing */
 	/* Stores the option. @value is NULL for a flag without a value or an optional value that is not there; a flag
 	 * negated as --no-NAME comes with "no". 0, or -EINVAL raised. NULL: known from CRIU, refused by name. */
 	int (*apply)(struct options *o, const char *value, struct error *e);
