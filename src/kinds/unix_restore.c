@@ -103,6 +103,8 @@ static int check_entry(struct operation *op, const struct file *f, const UnixSkE
 		return raise_damaged(op, f, "the state of a unix socket");
 	if ((m->uflags & UNIX_EXTERNAL) && m->name.len == 0)
 		return raise_damaged(op, f, "the name of a unix socket");
+	if (m->has_firn_peek_off && m->firn_peek_off > INT32_MAX)
+		return raise_damaged(op, f, "the peek offset of a unix socket");
 	if (m->has_shutdown && (unsigned)m->shutdown > 3)
 		return raise_damaged(op, f, "the shutdown state of a unix socket");
 	return 0;
@@ -632,6 +634,9 @@ static int finish_end(struct operation *op, struct unix_end *e)
 	/* A peer's death shut both directions already; ENOTCONN then says so. */
 	if (e->m->has_shutdown && e->m->shutdown != 0 && shutdown(e->file->fd, how[e->m->shutdown]) < 0 && errno != ENOTCONN)
 		return error_raise_call(op->error, errno, "shutdown", "%s", e->file->describe);
+	if (e->m->has_firn_peek_off &&
+	    setsockopt(e->file->fd, SOL_SOCKET, SO_PEEK_OFF, &e->m->firn_peek_off, sizeof(e->m->firn_peek_off)) < 0)
+		return error_raise_call(op->error, errno, "setsockopt(SO_PEEK_OFF)", "%s", e->file->describe);
 	r = socket_opts_apply(op, e->file->fd, e->m->opts, e->file->describe);
 	if (r == 0)
 		r = file_set_flags(op, e->file->fd, e->m->flags, e->file->describe);

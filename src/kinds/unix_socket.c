@@ -198,6 +198,17 @@ static int dump_error(struct operation *op, const struct file *f, const struct u
 	return 0;
 }
 
+static void dump_peek_offset(const struct file *f, UnixSkEntry *m)
+{
+	int offset = -1;
+	socklen_t len = sizeof(offset);
+
+	if (getsockopt(f->facts.fd, SOL_SOCKET, SO_PEEK_OFF, &offset, &len) < 0 || offset < 0)
+		return;
+	m->has_firn_peek_off = true;
+	m->firn_peek_off = (uint32_t)offset;
+}
+
 static int dump_entry(struct operation *op, struct file *f, const struct unix_diag *d, UnixSkEntry *m)
 {
 	int r;
@@ -216,6 +227,7 @@ static int dump_entry(struct operation *op, struct file *f, const struct unix_di
 	/* The kernel names the peer as long as it holds on to it, with the inode 0 once that was closed. */
 	if (d->state == TCP_ESTABLISHED && !d->peer && (d->has_peer || d->type != SOCK_DGRAM))
 		m->has_firn_peer_closed = m->firn_peer_closed = true;
+	dump_peek_offset(f, m);
 	r = dump_error(op, f, d, m);
 	if (r == 0)
 		r = unix_name_dump(op, f, d->name, d->name_len, m);
