@@ -83,7 +83,7 @@ static int read_piece(int fd, uint8_t *buf, uint64_t at, uint64_t len, bool pad)
 			return -errno;
 		if (n == 0) {
 			if (!pad)
-				return -EFAULT;
+				return -ESRCH;  /* /proc/PID/mem without an address space behind it */
 			memset(buf, 0, len);    /* the last page of a file that ends within it */
 			return 0;
 		}

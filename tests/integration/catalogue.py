@@ -40,7 +40,7 @@ ENTRIES = [
     Entry("mem_anon"),
     Entry("mem_shared"),
     *each("mem_file", "named", "deleted", "shm"),
-    Entry("mem_layout"),
+    Entry("mem_layout", criu="MADV_WIPEONFORK and what shared memory is called are lost"),
     Entry("mem_layout", ("onfault",), criu="MLOCK_ONFAULT is lost"),
     Entry("mem_memfd"),
     Entry("mem_hugetlb"),
