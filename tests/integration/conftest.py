@@ -63,6 +63,7 @@ def _machine():
     if os.geteuid() != 0:
         pytest.exit("the integration tests need root", 4)
     yield
+    h.Folder.remove_all()
 
 
 @pytest.fixture

@@ -153,6 +153,9 @@ class Outcome:
         lines = [line for line in self.err.splitlines() if line.strip()]
         return lines[0] if lines else ""
 
+    def __repr__(self):
+        return str(self)
+
     def __str__(self):
         tail = "\n".join(self.log.splitlines()[-60:])
         return (f"$ {' '.join(map(str, self.argv))}\nexit code {self.code} after {self.seconds:.2f} s\n"
@@ -162,7 +165,8 @@ class Outcome:
 def run(argv, timeout=ENGINE_TIMEOUT, log_path=None, cwd=None, env=None):
     """Runs an engine to its end; one that does not end is a failure that shows where it stood."""
     begin = time.monotonic()
-    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+    with tempfile.TemporaryFile("w+", errors="replace") as out, \
+            tempfile.TemporaryFile("w+", errors="replace") as err:
         # Files, not pipes: a restored process that keeps the output open must not look like an engine that hangs.
         p = subprocess.Popen([str(a) for a in argv], stdin=subprocess.DEVNULL, stdout=out, stderr=err, cwd=cwd,
                              env=env, start_new_session=True)
@@ -346,7 +350,7 @@ class Workload:
         return self.exit_code
 
     def images(self, round_=None):
-        return self.folder.parent / f"images{self.rounds if round_ is None else round_}"
+        return Folder.images(self.folder) / f"images{self.rounds if round_ is None else round_}"
 
     # -- life
 
@@ -481,15 +485,26 @@ def end_strays(known=()):
 
 
 class Folder:
-    """A folder for one test that an ordinary user can reach; removed when the test passed."""
+    """A folder for one test that an ordinary user can reach, on a disk, and one for its images, on tmpfs (a disk that is
+    busy with other things would be what is tested). Both are removed when the test passed."""
 
     base = None
+    images_base = None
+
+    @classmethod
+    def images(cls, work):
+        path = cls.images_base / work.parent.name
+        path.mkdir(exist_ok=True)
+        return path
 
     @classmethod
     def make(cls, name):
         if cls.base is None:
             cls.base = pathlib.Path(tempfile.mkdtemp(prefix="firn-tests-"))
             os.chmod(cls.base, 0o755)
+            tmpfs = os.access("/dev/shm", os.W_OK)
+            cls.images_base = pathlib.Path("/dev/shm" if tmpfs else cls.base) / cls.base.name
+            cls.images_base.mkdir(exist_ok=True)
         path = cls.base / re.sub(r"[^A-Za-z0-9_.-]+", "-", name)[:56]     # names of sockets have 108 bytes
         n = 0
         while path.exists():
@@ -503,11 +518,26 @@ class Folder:
     @classmethod
     def remove(cls, work):
         shutil.rmtree(work.parent, ignore_errors=True)
-        try:
-            cls.base.rmdir()
-            cls.base = None
-        except OSError:
-            pass
+        shutil.rmtree(cls.images(work), ignore_errors=True)
+
+    @classmethod
+    def cache(cls):
+        """What several tests share: compiled programs."""
+        path = cls.base / "cache"
+        path.mkdir(exist_ok=True)
+        return path
+
+    @classmethod
+    def remove_all(cls):
+        """At the end: the base too, unless a failed test left something in it."""
+        if cls.base:
+            shutil.rmtree(cls.base / "cache", ignore_errors=True)
+        for base in (cls.images_base, cls.base):
+            try:
+                if base:
+                    base.rmdir()
+            except OSError:
+                pass
 
 
 def debug(*args):

@@ -98,7 +98,7 @@ class Node(Counting):
 class Java(Counting):
     def __init__(self, work, start, user):
         need("java")
-        classes = h.Folder.base / "java-classes"
+        classes = h.Folder.cache() / "java-classes"
         if not classes.exists():
             subprocess.run([need("javac"), "-d", classes, APPS / "Counter.java"], check=True)
         super().__init__(work, start, user, [need("java"), "-Xmx128m", "-cp", classes, "Counter"])
@@ -106,7 +106,7 @@ class Java(Counting):
 
 class Rust(Counting):
     def __init__(self, work, start, user):
-        binary = h.Folder.base / "counter-rust"
+        binary = h.Folder.cache() / "counter-rust"
         if not binary.exists():
             done = subprocess.run([need("rustc"), "-O", "-o", binary, APPS / "counter.rs"], capture_output=True, text=True,
                                   check=False)
@@ -117,10 +117,10 @@ class Rust(Counting):
 
 class Go(Counting):
     def __init__(self, work, start, user):
-        binary = h.Folder.base / "counter-go"
+        binary = h.Folder.cache() / "counter-go"
         if not binary.exists():
             subprocess.run([need("go"), "build", "-o", binary, APPS / "counter.go"], check=True,
-                           env={**os.environ, "GOCACHE": str(h.Folder.base / "go-cache"), "GO111MODULE": "off"})
+                           env={**os.environ, "GOCACHE": str(h.Folder.cache() / "go-cache"), "GO111MODULE": "off"})
         super().__init__(work, start, user, [binary])
 
 

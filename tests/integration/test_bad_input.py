@@ -160,7 +160,7 @@ def test_folder_read_only(program, firn, work):
         untouched(w)
 
 
-@pytest.mark.parametrize("size", ["4k", "64k", "600k"])
+@pytest.mark.parametrize("size", ["4k", "64k", "200k"])
 def test_folder_full(size, program, firn, work):
     """A full file system: the target runs on, and what was written is removed."""
     w = program("mem_anon")
@@ -249,7 +249,7 @@ def restore_damaged(firn, w, images, *words, may_succeed=False):
 
 def copies(images, work):
     """A fresh copy of a folder of images at each call."""
-    path = work.parent / "damaged"
+    path = h.Folder.images(work) / "damaged"
 
     def copy():
         shutil.rmtree(path, ignore_errors=True)
@@ -330,7 +330,11 @@ def test_huge_counts(checkpoint, firn, work):
                 continue
             struct.pack_into("<I", damaged, 8, count)
             (images / path.name).write_bytes(damaged)
-            restore_damaged(firn, checkpoint, images, path.name)
+            restore_damaged(firn, checkpoint, images, path.name, may_succeed=path.name in UNREAD)
+
+
+# what a restore does not need
+UNREAD = ("cgroup.img", "seccomp.img", "timens-0.img", "tty-info.img")
 
 
 def test_huge_numbers_inside(checkpoint, firn, work):

@@ -63,10 +63,11 @@ def rounds(w):
 
 def sweep(firn, w, work, n, who, sig, codes):
     """@n dumps, ended at points spread evenly over the time that a dump takes."""
-    usual = sorted(firn.dump(w.pid, work / "images", "--leave-running").seconds for _ in range(3))[1]
+    folder = h.Folder.images(work)
+    usual = min(firn.dump(w.pid, folder / "images", "--leave-running").seconds for _ in range(3))
     ended = finished = 0
     for i in range(n):
-        images = work / "images"
+        images = folder / "images"
         log = work / "engine.out"
         before = rounds(w)
         front = start_engine(firn.dump_argv(w.pid, images, "--leave-running"), log)
