@@ -34,6 +34,9 @@ static inline struct thread *leader_of(const struct thread *t)
 /* restore: runs and resets the batch when it has no room for @calls calls and @bytes bytes more. */
 int aspect_room(struct operation *op, struct batch *b, size_t calls, size_t bytes);
 
+/* restore: the puppets of a task must not stop by a signal that the image has pending: it would be taken for theirs. */
+void signal_queues_choose_park(struct task *t);
+
 extern const struct aspect unsupported_aspect, signal_actions_aspect, signal_queues_aspect, alternate_stack_aspect,
 	interval_timers_aspect, posix_timers_aspect, membarrier_aspect, robust_list_aspect, clear_child_tid_aspect,
 	rseq_aspect, comm_aspect, personality_aspect, huge_pages_aspect, timer_slack_aspect, subreaper_aspect,

@@ -3,8 +3,10 @@
  * Users, groups, capabilities, securebits and no_new_privs of each thread (man 7 credentials, man 7 capabilities).
  *
  * The order of a restore: groups first, they need CAP_SETGID; then the users, under SECBIT_NO_SETUID_FIXUP so that the
- * change does not drop the capabilities that the rest needs; bounding set and securebits, which need CAP_SETPCAP; the
- * capabilities; the ambient ones, which must be permitted and inheritable by then; no_new_privs last.
+ * change does not drop the capabilities that the rest needs. The inheritable capabilities come before the bounding set,
+ * without which they could not be raised any more, and the ambient ones (which must be permitted and inheritable)
+ * before the securebits, which may forbid it. Securebits need CAP_SETPCAP, so that the capabilities come after them;
+ * no_new_privs last. What the securebits have locked in firn itself cannot be changed: the call fails and says so.
  */
 #include <errno.h>
 #include <linux/capability.h>
@@ -13,6 +15,7 @@
 #include <sys/syscall.h>
 
 #include "aspects/common.h"
+#include "base/cleanup.h"
 #include "kernel/features.h"
 
 #define MAX_GROUPS 65536                 /* NGROUPS_MAX */
@@ -79,12 +82,18 @@ static int decode(struct operation *op, struct thread *t)
 {
 	const CredsEntry *m = t->core->thread_core->creds;
 	uint64_t missing;
+	const uint32_t ids[] = { m ? m->uid : 0, m ? m->euid : 0, m ? m->suid : 0, m ? m->fsuid : 0,
+				 m ? m->gid : 0, m ? m->egid : 0, m ? m->sgid : 0, m ? m->fsgid : 0 };
 
 	if (!m)
 		return aspect_damaged(op, t, "no credentials");
 	if (m->n_groups > MAX_GROUPS || m->n_cap_inh > CAP_WORDS || m->n_cap_prm > CAP_WORDS || m->n_cap_eff > CAP_WORDS ||
 	    m->n_cap_bnd > CAP_WORDS || m->n_cap_amb > CAP_WORDS)
 		return aspect_damaged(op, t, "too many groups or capabilities");
+	/* -1 means "leave it as it is" to the calls, which would leave it firn's. */
+	for (size_t i = 0; i < ARRAY_SIZE(ids); i++)
+		if (ids[i] == UINT32_MAX)
+			return aspect_damaged(op, t, "a user or group with the number -1");
 	if (m->secbits & ~(SECURE_ALL_BITS | SECURE_ALL_LOCKS))
 		return aspect_damaged(op, t, "unknown securebits %#x", m->secbits);
 	missing = caps_of(m->cap_prm, m->n_cap_prm) & ~op->features->cap_eff;
@@ -106,28 +115,36 @@ static void add_ids(struct batch *b, const CredsEntry *m)
 	batch_call(b, 0, __NR_setfsuid, m->fsuid);
 }
 
-static void add_capabilities(struct operation *op, struct batch *b, const CredsEntry *m)
+static void add_capset(struct batch *b, uint64_t prm, uint64_t eff, uint64_t inh)
 {
 	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
 	struct __user_cap_data_struct data[CAP_WORDS];
-	uint64_t bnd = caps_of(m->cap_bnd, m->n_cap_bnd), inh = caps_of(m->cap_inh, m->n_cap_inh),
-		 prm = caps_of(m->cap_prm, m->n_cap_prm), eff = caps_of(m->cap_eff, m->n_cap_eff),
-		 amb = caps_of(m->cap_amb, m->n_cap_amb);
+	uint64_t remote_header = batch_data(b, &header, sizeof(header));
 
-	(void)op;
-	for (unsigned cap = 0; cap < 64; cap++)
-		if (!(bnd >> cap & 1)) /* EINVAL above the last capability of this kernel */
-			batch_call(b, CALL_MAY_FAIL, __NR_prctl, PR_CAPBSET_DROP, cap);
-	batch_call(b, 0, __NR_prctl, PR_SET_SECUREBITS, m->secbits);
 	for (size_t i = 0; i < CAP_WORDS; i++) {
 		data[i].inheritable = (uint32_t)(inh >> (32 * i));
 		data[i].permitted = (uint32_t)(prm >> (32 * i));
 		data[i].effective = (uint32_t)(eff >> (32 * i));
 	}
-	batch_call(b, 0, __NR_capset, batch_data(b, &header, sizeof(header)), batch_data(b, data, sizeof(data)));
+	batch_call(b, 0, __NR_capset, remote_header, batch_data(b, data, sizeof(data)));
+}
+
+static void add_capabilities(struct operation *op, struct batch *b, const CredsEntry *m)
+{
+	uint64_t own = op->features->cap_eff, bnd = caps_of(m->cap_bnd, m->n_cap_bnd), inh = caps_of(m->cap_inh, m->n_cap_inh),
+		 prm = caps_of(m->cap_prm, m->n_cap_prm), eff = caps_of(m->cap_eff, m->n_cap_eff),
+		 amb = caps_of(m->cap_amb, m->n_cap_amb);
+
+	add_capset(b, own, own, inh);
+	batch_call(b, CALL_MAY_FAIL, __NR_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
 	for (unsigned cap = 0; cap < 64; cap++)
 		if (amb >> cap & 1)
 			batch_call(b, 0, __NR_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap, 0, 0);
+	for (unsigned cap = 0; cap < 64; cap++)
+		if (!(bnd >> cap & 1)) /* EINVAL above the last capability of this kernel */
+			batch_call(b, CALL_MAY_FAIL, __NR_prctl, PR_CAPBSET_DROP, cap);
+	batch_call(b, 0, __NR_prctl, PR_SET_SECUREBITS, m->secbits);
+	add_capset(b, prm, eff, inh);
 	if (m->no_new_privs)
 		batch_call(b, 0, __NR_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 }

@@ -34,8 +34,11 @@ static int apply(struct operation *op, struct thread *t, struct batch *b)
 	const MmEntry *mm = is_leader(t) ? t->task->mm : NULL;
 	int r = aspect_room(op, b, 1, 0);
 
-	if (r == 0 && mm && mm->thp_disabled)
+	/* Off as well: firn's own setting was inherited. */
+	if (r == 0 && mm && mm->has_thp_disabled && mm->thp_disabled)
 		batch_call(b, 0, __NR_prctl, PR_SET_THP_DISABLE, 1, mm->firn_thp_flags & EXCEPT_ADVISED);
+	else if (r == 0 && mm && mm->has_thp_disabled)
+		batch_call(b, CALL_MAY_FAIL, __NR_prctl, PR_SET_THP_DISABLE, 0);
 	return r;
 }
 

@@ -1,5 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The three interval timers of a process (man 2 setitimer): the time that was left goes on after the restore. */
+/*
+ * The three interval timers of a process (man 2 setitimer): the time that was left goes on after the restore.
+ *
+ * ITIMER_REAL with an interval and no time left has gone off, and its SIGALRM is still pending: the kernel starts it again
+ * when the signal is delivered (kernel/signal.c, dequeue_signal()). No call makes such a timer, so the restored one is
+ * started at once.
+ */
 #include <errno.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
@@ -75,8 +81,10 @@ static int apply(struct operation *op, struct thread *t, struct batch *b)
 			.it_value = { (time_t)m->vsec, (suseconds_t)m->vusec },
 		};
 
+		if (i == ITIMER_REAL && !m->vsec && !m->vusec)
+			v.it_value = v.it_interval;
 		/* A new process has none running. */
-		if (m->vsec || m->vusec)
+		if (v.it_value.tv_sec || v.it_value.tv_usec)
 			batch_call(b, 0, __NR_setitimer, (uint64_t)i, batch_data(b, &v, sizeof(v)), 0);
 	}
 	return 0;

@@ -6,22 +6,24 @@
  * A program knows its timers by their numbers, so they come back with the same ones. Since Linux 6.15 the kernel takes
  * the number wanted (PR_TIMER_CREATE_RESTORE_IDS); before, it hands out ascending numbers from 0 in a new process:
  * timers are created and deleted until the right one comes, up to PROBES_MAX.
+ *
+ * The time that is left goes on after the restore, also for a timer that was set to an absolute time: the kernel does
+ * not tell which it was.
  */
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <time.h>
 
 #include "aspects/common.h"
+#include "kernel/features.h"
 
 #ifndef PR_TIMER_CREATE_RESTORE_IDS
 #define PR_TIMER_CREATE_RESTORE_IDS 77
 #define PR_TIMER_CREATE_RESTORE_IDS_OFF 0
 #define PR_TIMER_CREATE_RESTORE_IDS_ON 1
-#define PR_TIMER_CREATE_RESTORE_IDS_GET 2
 #endif
 
 enum { CLOCK_PROCESS_CPU = 2, CLOCK_THREAD_CPU = 3, PROBES_MAX = 100000 };
@@ -45,6 +47,14 @@ static int check_clock(struct operation *op, struct thread *t, int clock, int id
 		return -EOPNOTSUPP;
 	}
 	return 0;
+}
+
+static bool has_thread(const struct task *task, pid_t tid)
+{
+	for (size_t i = 0; i < task->n_threads; i++)
+		if (task->threads[i].tid == tid)
+			return true;
+	return false;
 }
 
 static int collect_task(struct operation *op, struct task *task)
@@ -76,9 +86,12 @@ static int collect_task(struct operation *op, struct task *task)
 		m[i].si_signo = (uint32_t)p[i].signo;
 		m[i].it_sigev_notify = (uint32_t)p[i].notify;
 		m[i].sival_ptr = p[i].sigval;
-		if (p[i].target_is_thread) {
+		if (p[i].target_is_thread && has_thread(task, p[i].target)) {
 			m[i].has_notify_thread_id = true;
 			m[i].notify_thread_id = p[i].target;
+		} else if (p[i].target_is_thread) {
+			/* The thread has ended: the timer runs and tells nobody. */
+			m[i].it_sigev_notify = SIGEV_NONE;
 		}
 		timers->posix[i] = &m[i];
 	}
@@ -130,14 +143,6 @@ static int answer(struct operation *op, struct thread *t, const struct batch *b,
 
 /* ---- restore --------------------------------------------------------------------------------------------------- */
 
-static bool has_thread(const struct task *task, pid_t tid)
-{
-	for (size_t i = 0; i < task->n_threads; i++)
-		if (task->threads[i].tid == tid)
-			return true;
-	return false;
-}
-
 static int by_id(const void *a, const void *b)
 {
 	const PosixTimerEntry *x = *(PosixTimerEntry *const *)a, *y = *(PosixTimerEntry *const *)b;
@@ -177,11 +182,6 @@ static int decode(struct operation *op, struct thread *t)
 			return aspect_damaged(op, t, "POSIX timer %u twice", timers->posix[i]->it_id);
 	}
 	return 0;
-}
-
-static bool kernel_takes_ids(void)
-{
-	return prctl(PR_TIMER_CREATE_RESTORE_IDS, PR_TIMER_CREATE_RESTORE_IDS_GET, 0, 0, 0) >= 0;
 }
 
 static void add_create(struct batch *b, const PosixTimerEntry *m)
@@ -242,7 +242,7 @@ static int apply(struct operation *op, struct thread *t, struct batch *b)
 
 	if (!is_leader(t) || !timers || !timers->n_posix)
 		return 0;
-	takes_ids = kernel_takes_ids();
+	takes_ids = op->features->timer_restore_ids;
 	r = aspect_room(op, b, 2, 0);
 	if (r < 0)
 		return r;

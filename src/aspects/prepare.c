@@ -63,6 +63,10 @@ static TaskCoreEntry *new_task_core(struct operation *op, const struct task *t)
 	tc->exit_code = (uint32_t)t->exit_code;
 	tc->flags = t->stat.flags;
 	tc->comm = empty;
+	if (t->state == TASK_STOPPED && t->n_threads > 0) {
+		tc->has_stop_signo = true;
+		tc->stop_signo = (uint32_t)t->threads[0].puppet.stop_signal;
+	}
 	return tc;
 }
 
@@ -100,6 +104,30 @@ int aspects_prepare(struct operation *op, struct thread *t)
 	return 0;
 }
 
+/* A zombie's user is in its SIGCHLD and in the answer of waitid(2). */
+static int zombie_creds(struct operation *op, struct task *t)
+{
+	struct proc_status s;
+	CredsEntry *m;
+	int r = read_proc_status(t->proc_fd, &op->arena, &s);
+
+	if (r < 0)
+		return error_raise_call(op->error, -r, "read", "pid %d (%s), /proc/%d/status", t->pid, t->comm, t->pid);
+	t->core->thread_core = new_thread_core(op);
+	if (!t->core->thread_core)
+		return error_raise(op->error, ENOMEM, "pid %d (%s): no memory", t->pid, t->comm);
+	m = t->core->thread_core->creds;
+	m->uid = s.uid[0];
+	m->euid = s.uid[1];
+	m->suid = s.uid[2];
+	m->fsuid = s.uid[3];
+	m->gid = s.gid[0];
+	m->egid = s.gid[1];
+	m->sgid = s.gid[2];
+	m->fsgid = s.gid[3];
+	return 0;
+}
+
 int aspects_prepare_zombie(struct operation *op, struct task *t)
 {
 	CoreEntry *c = new_core(op);
@@ -112,5 +140,5 @@ int aspects_prepare_zombie(struct operation *op, struct task *t)
 	if (!c->tc->comm)
 		return error_raise(op->error, ENOMEM, "pid %d (%s): no memory", t->pid, t->comm);
 	t->core = c;
-	return 0;
+	return zombie_creds(op, t);
 }

@@ -2,6 +2,7 @@
 #include <errno.h>
 
 #include "aspects/common.h"
+#include "puppet/registers.h"
 #include "watch/recorder.h"
 
 /*
@@ -84,6 +85,7 @@ static int interview_run(struct interview *v)
 		if (v->waits[k]) {
 			v->waits[k] = false;
 			r = aspects[k]->answer(v->op, v->thread, &v->batch, &v->asks[k]);
+			v->asks[k].done += v->asks[k].count;
 		}
 	batch_reset(&v->batch);
 	return r;
@@ -149,12 +151,17 @@ int aspects_decode(struct operation *op, struct task *t)
 {
 	for (size_t i = 0; i < t->n_threads; i++) {
 		struct thread *th = &t->threads[i];
+		int r;
 
 		if (!th->core || !th->core->thread_core || !th->core->thread_info || (is_leader(th) && !th->core->tc))
 			return aspect_damaged(op, th, "not a complete thread");
+		if (!th->core->thread_info->gpregs || !th->core->thread_info->fpregs)
+			return aspect_damaged(op, th, "no registers");
+		r = registers_decode(op, th);
+		if (r < 0)
+			return r;
 		for (size_t k = 0; k < N_ASPECTS; k++) {
-			int r = aspects[k]->decode ? aspects[k]->decode(op, th) : 0;
-
+			r = aspects[k]->decode ? aspects[k]->decode(op, th) : 0;
 			if (r < 0)
 				return r;
 		}
@@ -176,8 +183,12 @@ int aspect_room(struct operation *op, struct batch *b, size_t calls, size_t byte
 int aspects_apply(struct operation *op, struct thread *t)
 {
 	struct batch b;
-	int r = batch_begin(&b, &t->puppet, op->error);
+	int r;
 
+	/* The first one that is given its state: the leader comes last. */
+	if (t == &t->task->threads[t->task->n_threads - 1])
+		signal_queues_choose_park(t->task);
+	r = batch_begin(&b, &t->puppet, op->error);
 	for (size_t k = 0; k < N_ASPECTS && r == 0; k++)
 		if (aspects[k]->apply)
 			r = aspects[k]->apply(op, t, &b);

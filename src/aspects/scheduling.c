@@ -1,8 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Policy, priority and nice value of each thread (man 7 sched). */
+/*
+ * Policy, priority and nice value of each thread (man 7 sched). The nice value of a thread that is not scheduled by it
+ * (SCHED_FIFO, SCHED_RR, SCHED_IDLE) is kept for the day it is: sched_getattr() tells it for SCHED_IDLE alone, and
+ * sched_setattr() sets it for none of the three (kernel/sched/syscalls.c, __setparam_fair()).
+ */
 #include <errno.h>
 #include <sched.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "aspects/common.h"
 #include "kernel/system.h"
@@ -12,18 +17,40 @@
 #define POLICY_EXT 7
 #define RESET_ON_FORK 1u                 /* SCHED_FLAG_RESET_ON_FORK */
 
+static bool is_real_time(uint32_t policy)
+{
+	return policy == SCHED_FIFO || policy == SCHED_RR;
+}
+
+/* -1 is a nice value as well as a failure. */
+static int read_nice(pid_t tid, int *ret)
+{
+	int value;
+
+	errno = 0;
+	value = getpriority(PRIO_PROCESS, (id_t)tid);
+	if (value == -1 && errno)
+		return -errno;
+	*ret = value;
+	return 0;
+}
+
 static int collect_thread(struct operation *op, struct thread *t)
 {
 	ThreadCoreEntry *m = t->core->thread_core;
 	struct system_sched_attr attr;
-	int r = sys_sched_getattr(t->tid, &attr);
+	int nice, r = sys_sched_getattr(t->tid, &attr);
 
 	if (r < 0)
 		return aspect_raise_call(op, t, -r, "sched_getattr", "its scheduling");
 	if (attr.policy == POLICY_DEADLINE)
 		return aspect_refuse(op, t, "is scheduled by deadline (SCHED_DEADLINE), which firn does not carry yet");
+	nice = attr.nice;
+	r = is_real_time(attr.policy) ? read_nice(t->tid, &nice) : 0;
+	if (r < 0)
+		return aspect_raise_call(op, t, -r, "getpriority", "its nice value");
 	m->has_sched_nice = m->has_sched_policy = true;
-	m->sched_nice = attr.nice;
+	m->sched_nice = nice;
 	m->sched_policy = attr.policy;
 	m->has_sched_prio = attr.priority != 0;
 	m->sched_prio = attr.priority;
@@ -37,10 +64,22 @@ static int decode(struct operation *op, struct thread *t)
 	const ThreadCoreEntry *m = t->core->thread_core;
 
 	if (m->sched_policy == POLICY_DEADLINE || m->sched_policy > POLICY_EXT || m->sched_prio > 99 || m->sched_nice < -20 ||
-	    m->sched_nice > 19)
+	    m->sched_nice > 19 || (m->sched_prio != 0) != is_real_time(m->sched_policy))
 		return aspect_damaged(op, t, "scheduling policy %u, priority %u, nice %d", m->sched_policy, m->sched_prio,
 				      m->sched_nice);
 	return 0;
+}
+
+/* Where sched_setattr() leaves the nice value alone. */
+static int set_nice(struct operation *op, struct thread *t, int wanted)
+{
+	int now, r = read_nice(t->tid, &now);
+
+	if (r == 0 && now == wanted)
+		return 0;
+	if (r == 0 && setpriority(PRIO_PROCESS, (id_t)t->tid, wanted) < 0)
+		r = -errno;
+	return r < 0 ? aspect_raise_call(op, t, -r, "setpriority", "nice %d", wanted) : 0;
 }
 
 static int poke(struct operation *op, struct thread *t)
@@ -64,6 +103,8 @@ static int poke(struct operation *op, struct thread *t)
 					attr.nice);
 		error_hint(op->error, "A higher priority than firn's own needs CAP_SYS_NICE.");
 	}
+	if (r == 0 && (is_real_time(attr.policy) || attr.policy == SCHED_IDLE))
+		r = set_nice(op, t, m->sched_nice);
 	return r;
 }
 

@@ -18,6 +18,7 @@
 #include <sys/syscall.h>
 
 #include "aspects/common.h"
+#include "puppet/area.h"
 #include "watch/recorder.h"
 
 #define SIGINFO_BYTES 128u      /* of the kernel's siginfo_t, with its padding */
@@ -60,6 +61,9 @@ static int peek_queue(struct operation *op, struct thread *t, SignalQueueEntry *
 	long n;
 
 	q->n_signals = 0;
+	/* What arrives after the look at the status is late for the image, as it would be a moment later. */
+	if (!pending)
+		return 0;
 	do {
 		n = syscall(__NR_ptrace, PTRACE_PEEKSIGINFO, t->tid, &args, infos);
 		if (n < 0)
@@ -159,6 +163,28 @@ static int apply_queue(struct operation *op, struct thread *t, struct batch *b, 
 	return 0;
 }
 
+static uint64_t queue_set(const SignalQueueEntry *q)
+{
+	uint64_t set = 0;
+
+	for (size_t i = 0; q && i < q->n_signals; i++)
+		set |= 1ull << (signal_of(q->signals[i]) - 1);
+	return set;
+}
+
+void signal_queues_choose_park(struct task *t)
+{
+	uint64_t pending = queue_set(t->threads[0].core->tc->signals_s);
+	int signal;
+
+	for (size_t i = 0; i < t->n_threads; i++)
+		pending |= queue_set(t->threads[i].core->thread_core->signals_p);
+	/* A puppet has no handlers, and blocks all signals but this. */
+	signal = park_signal_choose(0, 0, 0, pending);
+	for (size_t i = 0; i < t->n_threads; i++)
+		t->threads[i].puppet.park_signal = signal;
+}
+
 static int apply(struct operation *op, struct thread *t, struct batch *b)
 {
 	int r = apply_queue(op, t, b, t->core->thread_core->signals_p, false);
@@ -168,18 +194,11 @@ static int apply(struct operation *op, struct thread *t, struct batch *b)
 	return r;
 }
 
-static bool queue_has(const SignalQueueEntry *q, int signo)
-{
-	for (size_t i = 0; q && i < q->n_signals; i++)
-		if (signal_of(q->signals[i]) == signo)
-			return true;
-	return false;
-}
-
 static int poke(struct operation *op, struct thread *t)
 {
-	bool own = queue_has(t->core->thread_core->signals_p, SIGSTOP);
-	bool shared = is_leader(t) && queue_has(t->core->tc->signals_s, SIGSTOP);
+	uint64_t stop = 1ull << (SIGSTOP - 1);
+	bool own = queue_set(t->core->thread_core->signals_p) & stop;
+	bool shared = is_leader(t) && queue_set(t->core->tc->signals_s) & stop;
 
 	if ((own && syscall(__NR_tgkill, t->task->pid, t->tid, SIGSTOP) < 0) ||
 	    (shared && syscall(__NR_kill, t->task->pid, SIGSTOP) < 0))

@@ -115,6 +115,16 @@ static bool probe_close_range(const struct features *f)
 	return sys_close_range(1, 0, 0) == -EINVAL;
 }
 
+#ifndef PR_TIMER_CREATE_RESTORE_IDS
+#define PR_TIMER_CREATE_RESTORE_IDS 77
+#define PR_TIMER_CREATE_RESTORE_IDS_GET 2
+#endif
+static bool probe_timer_restore_ids(const struct features *f)
+{
+	(void)f;
+	return prctl(PR_TIMER_CREATE_RESTORE_IDS, PR_TIMER_CREATE_RESTORE_IDS_GET, 0, 0, 0) >= 0;
+}
+
 static bool probe_arch_map_vdso(const struct features *f)
 {
 	(void)f;
@@ -170,6 +180,9 @@ const struct feature feature_rows[] = {
 	  .hint = "a kernel with CONFIG_PROC_CHILDREN" },
 	{ ROW(close_range), .since = "Linux 5.9", .purpose = "restore: closes what a new task inherited in one call",
 	  .missing = "descriptors are closed one by one", .hint = "run Linux 5.9 or newer" },
+	{ ROW(timer_restore_ids), .since = "Linux 6.15", .purpose = "restore: POSIX timers with the numbers they had",
+	  .missing = "numbers are counted up to, one timer after the other, and those above 100000 are refused",
+	  .hint = "run Linux 6.15 or newer" },
 };
 const size_t n_feature_rows = ARRAY_SIZE(feature_rows);
 

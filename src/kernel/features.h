@@ -36,6 +36,7 @@ struct features {
 	bool ptrace_suspend_seccomp;
 	bool proc_children;
 	bool close_range;
+	bool timer_restore_ids;
 };
 
 /* A row per bool above. */

@@ -104,7 +104,10 @@ int seize_finish(struct puppet *p, struct error *e)
 	r = read_state(p, e);
 	if (r < 0)
 		return r;
-	return WSTOPSIG(status) == SIGTRAP ? SEIZE_STOPPED : SEIZE_GROUP_STOPPED;
+	if (WSTOPSIG(status) == SIGTRAP)
+		return SEIZE_STOPPED;
+	p->stop_signal = WSTOPSIG(status);
+	return SEIZE_GROUP_STOPPED;
 }
 
 int seize_release(struct puppet *p)

@@ -9,7 +9,7 @@
  */
 enum seize_outcome {
 	SEIZE_STOPPED = 0,              /* stopped by firn */
-	SEIZE_GROUP_STOPPED = 1,        /* it was stopped by a signal already */
+	SEIZE_GROUP_STOPPED = 1,        /* it was stopped by a signal already: p->stop_signal */
 	SEIZE_GONE = 2,                 /* it ended before it could be stopped */
 };
 

@@ -98,6 +98,35 @@ int finish_tree(struct operation *op, struct channel *c)
 	return 0;
 }
 
+/* An orphaned group is not stopped by a terminal's signals: man 3 setpgid, kernel/exit.c. */
+static bool orphaned_group(const struct operation *op, const struct task *t)
+{
+	for (size_t i = 0; i < op->tree.n_tasks; i++) {
+		const struct task *member = op->tree.tasks[i];
+
+		if (member->pgid == t->pgid && member->parent && member->parent->state != TASK_ZOMBIE &&
+		    member->parent->pgid != t->pgid && member->parent->sid == t->sid)
+			return false;
+	}
+	return true;
+}
+
+/* The signal that had stopped the task, so that its parent learns the right one; one that would not stop it now (it is
+ * blocked, caught or ignored, or comes from no terminal any more) is replaced by SIGSTOP. */
+static int stop_signal(const struct operation *op, const struct task *t)
+{
+	const TaskCoreEntry *tc = t->core->tc;
+	int signo = tc->has_stop_signo ? (int)tc->stop_signo : SIGSTOP;
+
+	if (t->state != TASK_STOPPED || (signo != SIGTSTP && signo != SIGTTIN && signo != SIGTTOU))
+		return SIGSTOP;
+	/* The actions lie in the order of the signals, without SIGKILL and SIGSTOP. */
+	if (registers_sigmask(&t->threads[0]) >> (signo - 1) & 1 || (size_t)signo - 3 >= tc->n_sigactions ||
+	    tc->sigactions[signo - 3]->sigaction != 0 || orphaned_group(op, t))
+		return SIGSTOP;
+	return signo;
+}
+
 int release_tree(struct operation *op)
 {
 	for (size_t i = 0; i < op->tree.n_tasks; i++) {
@@ -105,7 +134,7 @@ int release_tree(struct operation *op)
 
 		/* Queued while the task is still held: it stops before it runs. */
 		if (t->state == TASK_STOPPED || (op->options->leave_stopped && t->state != TASK_ZOMBIE))
-			(void)kill(t->pid, SIGSTOP);
+			(void)kill(t->pid, stop_signal(op, t));
 	}
 	for (size_t i = 0; i < op->tree.n_tasks; i++) {
 		struct task *t = op->tree.tasks[i];

@@ -162,6 +162,8 @@ int seed_root(struct operation *op, struct channel *c)
 	root->threads[0].seized = true;
 	p->area = area;
 	p->park_signal = SIGURG;
+	/* The stub has no stack; sigaltstack(2) refuses a stack that the stack pointer is on. */
+	p->regs.rsp = op->island + AREA_SIZE;
 	p->sigmask = ~0ull;
 	return strip_seed(op, p, c);
 }

@@ -11,7 +11,20 @@
 #include "restore/grow.h"
 #include "watch/recorder.h"
 
-/* The name is all that a zombie still shows; a signal that dumps core must not do so here. */
+/* Whose task it was: images of CRIU do not tell, then it was most likely its parent's. */
+static void add_user(struct batch *b, const struct task *t)
+{
+	const CredsEntry *m = t->core->thread_core ? t->core->thread_core->creds : NULL;
+
+	if (!m && t->parent)
+		m = t->parent->core->thread_core ? t->parent->core->thread_core->creds : NULL;
+	if (!m)
+		return;
+	batch_call(b, 0, __NR_setresgid, m->gid, m->egid, m->sgid);
+	batch_call(b, 0, __NR_setresuid, m->uid, m->euid, m->suid);
+}
+
+/* Name and user are all that a zombie still shows; a signal that dumps core must not do so here. */
 static int prepare(struct operation *op, struct task *t)
 {
 	struct rlimit none = { 0, 0 };
@@ -22,6 +35,7 @@ static int prepare(struct operation *op, struct task *t)
 		return r;
 	batch_call(&b, 0, __NR_prctl, PR_SET_NAME, batch_string(&b, t->comm));
 	batch_call(&b, 0, __NR_setrlimit, RLIMIT_CORE, batch_data(&b, &none, sizeof(none)));
+	add_user(&b, t);
 	if (!WIFSIGNALED(t->exit_code)) {
 		batch_call(&b, 0, __NR_exit_group, (uint64_t)WEXITSTATUS(t->exit_code));
 		r = puppet_start(&b, op->error);
