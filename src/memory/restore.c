@@ -4,7 +4,6 @@
 #include <inttypes.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/uio.h>
 #include <syscall.h>
 #include <unistd.h>
@@ -27,6 +26,9 @@
 #ifndef ARCH_MAP_VDSO_64
 #define ARCH_MAP_VDSO_64 0x2003
 #endif
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
 #ifndef MLOCK_ONFAULT
 #define MLOCK_ONFAULT 1
 #endif
@@ -35,6 +37,8 @@
 #define EXPECT_MAX 512          /* calls of a round */
 #define IOVECS_MAX 256          /* pieces of one preadv() */
 #define ROUND_BYTES (256ull << 20)      /* filled in one round, so that the stall detector sees progress */
+#define LONG_RUN (256ull << 10)         /* a run worth calls of its own … */
+#define LONG_PIECE (1ull << 20)         /* … of that many bytes: what a cache holds */
 
 enum phase { PHASE_MAP, PHASE_FILL, PHASE_PROTECT, PHASE_LOCK, PHASE_CLOSE, PHASE_DONE };
 
@@ -42,7 +46,7 @@ enum phase { PHASE_MAP, PHASE_FILL, PHASE_PROTECT, PHASE_LOCK, PHASE_CLOSE, PHAS
 struct expect {
 	const char *call;
 	size_t area;
-	int64_t result;
+	int64_t result;         /* INT64_MAX: any above 0; INT64_MIN: any at all */
 	uint64_t bytes;         /* filled by it */
 };
 
@@ -260,42 +264,87 @@ static size_t area_of(const struct task *t, uint64_t address)
 	return low;
 }
 
-/* One preadv() of runs that follow each other in the pages file. */
-static bool step_fill(struct fill *f)
+/* Takes up to @max bytes of the run at the cursor. */
+static struct iovec take_piece(struct fill *f, uint64_t max)
+{
+	const struct page_run *r = &f->task->mm_plan->runs.runs[f->run];
+	uint64_t start = r->start + f->run_done, len = r->end - start;
+
+	if (len > max)
+		len = max;
+	f->round_bytes += len;
+	f->run_done += len;
+	if (start + len == r->end) {
+		f->run++;
+		f->run_done = 0;
+	}
+	return (struct iovec){ .iov_base = (void *)(uintptr_t)start, .iov_len = len };
+}
+
+/* What is left of the run at the cursor, and where it lies in the pages file. */
+static uint64_t run_left(const struct fill *f, uint64_t *ret_pos)
+{
+	const struct page_run *r = &f->task->mm_plan->runs.runs[f->run];
+
+	*ret_pos = r->file_pos + f->run_done;
+	return r->end - r->start - f->run_done;
+}
+
+static void add_preadv(struct fill *f, const struct iovec *iov, size_t n, uint64_t pos, uint64_t bytes)
+{
+	uint64_t data = batch_data(&f->batch, iov, n * sizeof(iov[0]));
+
+	batch_call(&f->batch, CALL_MAY_FAIL, SYS_preadv, (uint64_t)f->pages_number, data, n, pos, 0);
+	fill_call(f, "preadv", area_of(f->task, (uintptr_t)iov[0].iov_base), (int64_t)bytes, bytes);
+}
+
+/*
+ * A piece of a long run. The pages are made first, all at once: one by one, in faults that preadv() runs into, costs a
+ * quarter more. MADV_POPULATE_WRITE is Linux 5.14; where it is missing preadv() does all of it.
+ */
+static void fill_long(struct fill *f, uint64_t pos)
+{
+	struct iovec iov = take_piece(f, LONG_PIECE);
+
+	batch_call(&f->batch, CALL_MAY_FAIL, SYS_madvise, (uintptr_t)iov.iov_base, iov.iov_len, MADV_POPULATE_WRITE);
+	fill_call(f, "madvise", 0, INT64_MIN, 0);
+	add_preadv(f, &iov, 1, pos, iov.iov_len);
+}
+
+/* Short runs that follow each other in the pages file: one preadv(). */
+static void fill_short(struct fill *f, uint64_t pos)
 {
 	const struct page_runs *runs = &f->task->mm_plan->runs;
 	struct iovec iov[IOVECS_MAX];
-	uint64_t pos, bytes = 0, first, data;
+	uint64_t bytes = 0, at;
 	size_t n = 0;
 
-	if (f->run == runs->n) {
+	while (f->run < runs->n && n < IOVECS_MAX) {
+		uint64_t left = run_left(f, &at);
+
+		/* The vdso's pages were left out of the runs. */
+		if (at != pos + bytes || left >= LONG_RUN)
+			break;
+		iov[n++] = take_piece(f, left);
+		bytes += left;
+	}
+	add_preadv(f, iov, n, pos, bytes);
+}
+
+static bool step_fill(struct fill *f)
+{
+	uint64_t pos;
+
+	if (f->run == f->task->mm_plan->runs.n) {
 		f->phase = PHASE_PROTECT;
 		return true;
 	}
-	if (f->pages_number < 0 || f->round_bytes >= ROUND_BYTES || !fill_room(f, 1, sizeof(iov) + 16))
+	if (f->pages_number < 0 || f->round_bytes >= ROUND_BYTES || !fill_room(f, 2, IOVECS_MAX * sizeof(struct iovec) + 16))
 		return false;
-	pos = runs->runs[f->run].file_pos + f->run_done;
-	first = runs->runs[f->run].start + f->run_done;
-	while (f->run < runs->n && n < IOVECS_MAX && f->round_bytes < ROUND_BYTES) {
-		const struct page_run *r = &runs->runs[f->run];
-		uint64_t start = r->start + f->run_done, len = r->end - start;
-
-		if (r->file_pos + f->run_done != pos + bytes)
-			break;                  /* the vdso's pages were left out */
-		if (len > ROUND_BYTES - f->round_bytes)
-			len = ROUND_BYTES - f->round_bytes;
-		iov[n++] = (struct iovec){ .iov_base = (void *)(uintptr_t)start, .iov_len = len };
-		bytes += len;
-		f->round_bytes += len;
-		f->run_done += len;
-		if (start + len == r->end) {
-			f->run++;
-			f->run_done = 0;
-		}
-	}
-	data = batch_data(&f->batch, iov, n * sizeof(iov[0]));
-	batch_call(&f->batch, CALL_MAY_FAIL, SYS_preadv, (uint64_t)f->pages_number, data, n, pos, 0);
-	fill_call(f, "preadv", area_of(f->task, first), (int64_t)bytes, bytes);
+	if (run_left(f, &pos) >= LONG_RUN)
+		fill_long(f, pos);
+	else
+		fill_short(f, pos);
 	return true;
 }
 
@@ -430,7 +479,7 @@ static int check_results(struct operation *op, const struct fill *f)
 	for (size_t i = 0; i < f->n_expect; i++) {
 		const struct expect *e = &f->expect[i];
 		int64_t result = batch_result(&f->batch, i);
-		bool good = e->result == INT64_MAX ? result > 0 : result == e->result;
+		bool good = e->result == INT64_MAX ? result > 0 : e->result == INT64_MIN || result == e->result;
 
 		if (!good && result_matters(e, result))
 			return raise_call(op, f, e, result);
@@ -524,56 +573,5 @@ int memory_restore(struct operation *op, struct channel *c)
 			r = check_vdso_place(op, fills[i].task);
 		batch_end(&fills[i].batch);
 	}
-	return r < 0 ? r : 0;
-}
-
-/* the mm fields ----------------------------------------------------------------------------------------------- */
-
-int memory_seal(struct operation *op, struct channel *c, struct task *t)
-{
-	const MmEntry *mm = t->mm;
-	struct prctl_mm_map map;
-	struct batch b;
-	uint64_t auxv;
-	int exe = -1, fd, r;
-	size_t call;
-
-	if (!t->mm_plan)
-		return 0;
-	if (t->exe) {
-		r = files_mapping_fd(op, t->exe, O_RDONLY, &fd);
-		if (r >= 0)
-			r = channel_send(op, c, &t->threads[0].puppet, &fd, 1, &exe);
-		if (r < 0)
-			return r;
-	}
-	r = batch_begin(&b, &t->threads[0].puppet, op->error);
-	if (r < 0)
-		return r;
-	auxv = batch_data(&b, mm->mm_saved_auxv, mm->n_mm_saved_auxv * sizeof(uint64_t));
-	map = (struct prctl_mm_map){
-		.start_code = mm->mm_start_code, .end_code = mm->mm_end_code, .start_data = mm->mm_start_data,
-		.end_data = mm->mm_end_data, .start_brk = mm->mm_start_brk, .brk = mm->mm_brk,
-		.start_stack = mm->mm_start_stack, .arg_start = mm->mm_arg_start, .arg_end = mm->mm_arg_end,
-		.env_start = mm->mm_env_start, .env_end = mm->mm_env_end, .auxv = (__u64 *)(uintptr_t)auxv,
-		.auxv_size = (__u32)(mm->n_mm_saved_auxv * sizeof(uint64_t)), .exe_fd = (__u32)exe,
-	};
-	recorder_step(t->pid, t->comm, "prctl(PR_SET_MM_MAP)", "its memory fields and exe link");
-	call = batch_call(&b, CALL_MAY_FAIL, SYS_prctl, PR_SET_MM, PR_SET_MM_MAP, batch_data(&b, &map, sizeof(map)),
-			  sizeof(map), 0);
-	if (exe >= 0)
-		batch_call(&b, 0, SYS_close, (uint64_t)exe);
-	r = puppet_run(&b, op->error);
-	if (r >= 0 && batch_result(&b, call) < 0) {
-		int number = (int)-batch_result(&b, call);
-
-		r = error_raise_call(op->error, number, "prctl(PR_SET_MM_MAP)", "pid %d (%s), exe %s, brk %#" PRIx64 "-%#" PRIx64,
-				     t->pid, t->comm, t->exe ? t->exe->describe : "none", mm->mm_start_brk, mm->mm_brk);
-		if (number == EPERM)
-			error_hint(op->error, "the link to the program needs CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN");
-		else if (number == EINVAL)
-			error_hint(op->error, "the values do not fit each other, or the kernel lacks CONFIG_CHECKPOINT_RESTORE");
-	}
-	batch_end(&b);
 	return r < 0 ? r : 0;
 }
