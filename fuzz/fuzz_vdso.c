@@ -9,7 +9,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct arena arena = { 0 };
-	const uint8_t *copy = arena_memdup(&arena, data, size);        /* aligned, as pages are */
+	const uint8_t *copy = arena_memdup(&arena, data, size); /* aligned, as pages are */
 	int r = copy ? vdso_same_symbols(copy, copy, size) : 0;
 
 	PROMISED(r == 0 || r == -EINVAL);

@@ -20,9 +20,9 @@ static const struct {
 	uint64_t flag;
 	int advice;
 } advices[] = {
-	{ VMFLAG_RR, MADV_RANDOM }, { VMFLAG_SR, MADV_SEQUENTIAL }, { VMFLAG_DC, MADV_DONTFORK },
-	{ VMFLAG_MG, MADV_MERGEABLE }, { VMFLAG_HG, MADV_HUGEPAGE }, { VMFLAG_NH, MADV_NOHUGEPAGE },
-	{ VMFLAG_DD, MADV_DONTDUMP }, { VMFLAG_WF, MADV_WIPEONFORK },
+	{ VMFLAG_RR, MADV_RANDOM },    { VMFLAG_SR, MADV_SEQUENTIAL }, { VMFLAG_DC, MADV_DONTFORK },
+	{ VMFLAG_MG, MADV_MERGEABLE }, { VMFLAG_HG, MADV_HUGEPAGE },   { VMFLAG_NH, MADV_NOHUGEPAGE },
+	{ VMFLAG_DD, MADV_DONTDUMP },  { VMFLAG_WF, MADV_WIPEONFORK },
 };
 
 static const struct {
@@ -72,7 +72,7 @@ static int classify_file(const struct proc_map *m, const struct memory_host *h, 
 	bool internal = m->dev_major == h->shmem_major && m->dev_minor == h->shmem_minor;
 
 	if (m->vm_flags & VMFLAG_HT)
-		internal = true;       /* each huge page size has an internal mount of its own */
+		internal = true; /* each huge page size has an internal mount of its own */
 	if (internal && (strcmp(m->path, "/dev/zero (deleted)") == 0 || starts_with(m->path, "[anon_shmem:"))) {
 		*ret = SORT_SHARED_ANON;
 	} else if (internal && strcmp(m->path, "/anon_hugepage (deleted)") == 0) {
@@ -224,13 +224,14 @@ bool area_has_private_pages(const VmaEntry *v)
 
 /* restore ------------------------------------------------------------------------------------------------------ */
 
-#define KNOWN_STATUS                                                                                              \
+#define KNOWN_STATUS                                                                                                \
 	(AREA_REGULAR | AREA_STACK | AREA_VSYSCALL | AREA_VDSO | AREA_HEAP | AREA_FILE_PRIVATE | AREA_FILE_SHARED | \
 	 AREA_ANON_SHARED | AREA_ANON_PRIVATE | AREA_VVAR | AREA_MEMFD)
-#define KNOWN_FLAGS \
-	(MAP_SHARED | MAP_PRIVATE | MAP_ANONYMOUS | MAP_GROWSDOWN | MAP_LOCKED | MAP_NORESERVE | MAP_HUGETLB | MAP_HUGE_BITS)
-#define KNOWN_ADVICE                                                                                            \
-	(1ull << MADV_RANDOM | 1ull << MADV_SEQUENTIAL | 1ull << MADV_DONTFORK | 1ull << MADV_MERGEABLE |           \
+#define KNOWN_FLAGS                                                                                            \
+	(MAP_SHARED | MAP_PRIVATE | MAP_ANONYMOUS | MAP_GROWSDOWN | MAP_LOCKED | MAP_NORESERVE | MAP_HUGETLB | \
+	 MAP_HUGE_BITS)
+#define KNOWN_ADVICE                                                                                      \
+	(1ull << MADV_RANDOM | 1ull << MADV_SEQUENTIAL | 1ull << MADV_DONTFORK | 1ull << MADV_MERGEABLE | \
 	 1ull << MADV_HUGEPAGE | 1ull << MADV_NOHUGEPAGE | 1ull << MADV_DONTDUMP | 1ull << MADV_WIPEONFORK)
 
 static const char *check_status(const VmaEntry *v)

@@ -27,8 +27,9 @@ static int read_areas(struct operation *op, struct task *t, struct proc_map **re
 
 static int refuse_area(struct operation *op, struct task *t, const struct proc_map *m, const char *why)
 {
-	(void)error_raise(op->error, EOPNOTSUPP, "pid %d (%s), area %" PRIx64 "-%" PRIx64 "%s%s%s: %s, which firn cannot carry",
-			  t->pid, t->comm, m->start, m->end, m->path[0] ? " (" : "", m->path, m->path[0] ? ")" : "", why);
+	(void)error_raise(op->error, EOPNOTSUPP,
+			  "pid %d (%s), area %" PRIx64 "-%" PRIx64 "%s%s%s: %s, which firn cannot carry", t->pid,
+			  t->comm, m->start, m->end, m->path[0] ? " (" : "", m->path, m->path[0] ? ")" : "", why);
 	error_hint(op->error, "let the task unmap it before the dump");
 	return -EOPNOTSUPP;
 }
@@ -217,8 +218,9 @@ int memory_answer_brk(struct operation *op, struct task *t, const struct batch *
 	if (!t->mm)
 		return 0;
 	if (brk < t->mm->mm_start_brk)
-		return error_raise(op->error, EINVAL, "pid %d (%s): its brk %#" PRIx64 " lies below its start %#" PRIx64,
-				   t->pid, t->comm, brk, t->mm->mm_start_brk);
+		return error_raise(op->error, EINVAL,
+				   "pid %d (%s): its brk %#" PRIx64 " lies below its start %#" PRIx64, t->pid, t->comm,
+				   brk, t->mm->mm_start_brk);
 	t->mm->mm_brk = brk;
 	return 0;
 }

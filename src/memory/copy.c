@@ -4,9 +4,9 @@
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/uio.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "memory/plan.h"
@@ -22,18 +22,18 @@
  */
 
 #define CHUNK (512ull << 10)
-#define CHUNK_RUNS (CHUNK / PAGE_BYTES)         /* a chunk has at most that many pieces; below IOV_MAX */
+#define CHUNK_RUNS (CHUNK / PAGE_BYTES) /* a chunk has at most that many pieces; below IOV_MAX */
 #define SECOND_THREAD_FROM (2ull << 20)
 
 struct copy {
 	pid_t pid;
-	int mem_fd;                     /* /proc/PID/mem; -1 when the source is @file_fd */
+	int mem_fd; /* /proc/PID/mem; -1 when the source is @file_fd */
 	int file_fd;
 	int out_fd;
 	const struct page_runs *runs;
-	_Atomic uint64_t next;          /* position in the pages file that nobody has claimed yet */
-	_Atomic int failed;             /* the first errno */
-	_Atomic uint64_t failed_at;     /* address; UINT64_MAX when writing failed */
+	_Atomic uint64_t next;	    /* position in the pages file that nobody has claimed yet */
+	_Atomic int failed;	    /* the first errno */
+	_Atomic uint64_t failed_at; /* address; UINT64_MAX when writing failed */
 };
 
 static void copy_fail(struct copy *c, int number, uint64_t at)
@@ -83,8 +83,8 @@ static int read_piece(int fd, uint8_t *buf, uint64_t at, uint64_t len, bool pad)
 			return -errno;
 		if (n == 0) {
 			if (!pad)
-				return -ESRCH;  /* /proc/PID/mem without an address space behind it */
-			memset(buf, 0, len);    /* the last page of a file that ends within it */
+				return -ESRCH; /* /proc/PID/mem without an address space behind it */
+			memset(buf, 0, len);   /* the last page of a file that ends within it */
 			return 0;
 		}
 		buf += n;
@@ -221,8 +221,7 @@ void copy_release(struct memory_plan *plan)
 	plan->copy_buffer = NULL;
 }
 
-int copy_pages(struct operation *op, struct task *t, const struct page_runs *runs, uint32_t pages_id,
-	       int out_fd)
+int copy_pages(struct operation *op, struct task *t, const struct page_runs *runs, uint32_t pages_id, int out_fd)
 {
 	AUTOCLOSE int mem_fd = -1;
 	struct copy c = { .pid = t->pid, .file_fd = -1, .out_fd = out_fd, .runs = runs };
@@ -246,13 +245,14 @@ int copy_pages(struct operation *op, struct task *t, const struct page_runs *run
 		return image_pages_raise(&op->images, pages_id, "pwrite", runs->bytes, c.failed, op->error);
 	(void)error_raise_call(op->error, c.failed, "process_vm_readv", "pid %d (%s), memory at %#" PRIx64, t->pid,
 			       t->comm, c.failed_at);
-	error_hint(op->error, "the page is there but cannot be read: it may be poisoned (hardware error) or its file was "
-			      "truncated");
+	error_hint(op->error,
+		   "the page is there but cannot be read: it may be poisoned (hardware error) or its file was "
+		   "truncated");
 	return -c.failed;
 }
 
-int copy_file_pages(struct operation *op, int fd, const struct page_runs *runs, uint32_t pages_id,
-		    int out_fd, const char *what)
+int copy_file_pages(struct operation *op, int fd, const struct page_runs *runs, uint32_t pages_id, int out_fd,
+		    const char *what)
 {
 	struct copy c = { .mem_fd = -1, .file_fd = fd, .out_fd = out_fd, .runs = runs };
 

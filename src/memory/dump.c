@@ -14,13 +14,16 @@
 static int scan_failed(struct operation *op, struct task *t, const VmaEntry *v, const struct area_link *l, int r)
 {
 	if (r == -EOPNOTSUPP) {
-		(void)error_raise(op->error, EOPNOTSUPP, "pid %d (%s), %s: it has guard regions (MADV_GUARD_INSTALL), which "
-				  "firn cannot carry", t->pid, t->comm, area_name(op, v, l));
+		(void)error_raise(op->error, EOPNOTSUPP,
+				  "pid %d (%s), %s: it has guard regions (MADV_GUARD_INSTALL), which "
+				  "firn cannot carry",
+				  t->pid, t->comm, area_name(op, v, l));
 		error_hint(op->error, "newer C libraries put them under thread stacks");
 		return r;
 	}
 	if (r == -ESRCH)
-		return error_raise(op->error, ESRCH, "pid %d (%s) ended while its pages were looked for", t->pid, t->comm);
+		return error_raise(op->error, ESRCH, "pid %d (%s) ended while its pages were looked for", t->pid,
+				   t->comm);
 	return error_raise_call(op->error, -r, "ioctl(PAGEMAP_SCAN)", "pid %d (%s), %s", t->pid, t->comm,
 				area_name(op, v, l));
 }
@@ -53,7 +56,8 @@ static int scan_task(struct operation *op, struct task *t)
 	recorder_step(t->pid, t->comm, "ioctl(PAGEMAP_SCAN)", "/proc/%d/pagemap", t->pid);
 	fd = openat(t->proc_fd, "pagemap", O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
-		return error_raise_call(op->error, errno, "open", "pid %d (%s), /proc/%d/pagemap", t->pid, t->comm, t->pid);
+		return error_raise_call(op->error, errno, "open", "pid %d (%s), /proc/%d/pagemap", t->pid, t->comm,
+					t->pid);
 	page_runs_release(&t->mm_plan->runs);
 	for (size_t i = 0; i < t->mm->n_vmas && r >= 0; i++)
 		r = scan_area(op, t, i, fd);
@@ -139,8 +143,8 @@ static int pristine_vdso(struct operation *op, struct task *t, int pages_fd)
 	if (memcmp(theirs, ours, len) == 0)
 		return 0;
 	if (pwrite(pages_fd, ours, len, (off_t)pos) != (ssize_t)len)
-		return error_raise_call(op->error, errno, "pwrite", "%s: the pages of pid %d (%s)", op->images.path, t->pid,
-					t->comm);
+		return error_raise_call(op->error, errno, "pwrite", "%s: the pages of pid %d (%s)", op->images.path,
+					t->pid, t->comm);
 	return 0;
 }
 

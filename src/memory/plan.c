@@ -21,7 +21,7 @@ static int learn_zero_pfn(uint64_t *ret)
 	page = mmap(NULL, PAGE_BYTES, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (page == MAP_FAILED)
 		return -errno;
-	(void)page[0];                  /* a read fault maps the zero page */
+	(void)page[0]; /* a read fault maps the zero page */
 	if (pread(fd, &entry, sizeof(entry), (off_t)((uintptr_t)page / PAGE_BYTES * sizeof(entry))) == sizeof(entry))
 		*ret = entry & ((1ull << 55) - 1);
 	munmap((void *)(uintptr_t)page, PAGE_BYTES);
@@ -60,7 +60,7 @@ int memory_host_learn(struct memory_host *h)
 		r = read_proc_maps(dirfd, false, &a, &maps, &n);
 	for (size_t i = 0; r == 0 && i < n; i++)
 		learn_map(h, &maps[i], (uintptr_t)shared);
-	(void)learn_zero_pfn(&h->zero_pfn);     /* without it zero pages are saved as content */
+	(void)learn_zero_pfn(&h->zero_pfn); /* without it zero pages are saved as content */
 	if (shared != MAP_FAILED)
 		munmap(shared, PAGE_BYTES);
 	if (dirfd >= 0)

@@ -9,13 +9,23 @@
 
 /* What the files of memory/ share among themselves. */
 
-#define PAGE_BYTES UINT64_C(4096)            /* x86_64; the unit of pagemap entries */
+#define PAGE_BYTES UINT64_C(4096) /* x86_64; the unit of pagemap entries */
 
 /* VmaEntry.status, as the image format counts its bits. */
 enum {
-	AREA_REGULAR = 1 << 0, AREA_STACK = 1 << 1, AREA_VSYSCALL = 1 << 2, AREA_VDSO = 1 << 3, AREA_HEAP = 1 << 5,
-	AREA_FILE_PRIVATE = 1 << 6, AREA_FILE_SHARED = 1 << 7, AREA_ANON_SHARED = 1 << 8, AREA_ANON_PRIVATE = 1 << 9,
-	AREA_SYSVIPC = 1 << 10, AREA_SOCKET = 1 << 11, AREA_VVAR = 1 << 12, AREA_AIORING = 1 << 13,
+	AREA_REGULAR = 1 << 0,
+	AREA_STACK = 1 << 1,
+	AREA_VSYSCALL = 1 << 2,
+	AREA_VDSO = 1 << 3,
+	AREA_HEAP = 1 << 5,
+	AREA_FILE_PRIVATE = 1 << 6,
+	AREA_FILE_SHARED = 1 << 7,
+	AREA_ANON_SHARED = 1 << 8,
+	AREA_ANON_PRIVATE = 1 << 9,
+	AREA_SYSVIPC = 1 << 10,
+	AREA_SOCKET = 1 << 11,
+	AREA_VVAR = 1 << 12,
+	AREA_AIORING = 1 << 13,
 	AREA_MEMFD = 1 << 14,
 };
 
@@ -24,12 +34,12 @@ enum { PAGES_PARENT = 1 << 0, PAGES_LAZY = 1 << 1, PAGES_PRESENT = 1 << 2 };
 
 /* Pages that lie one after the other in memory and in the pages file. */
 struct page_run {
-	uint64_t start, end;            /* addresses; for shared memory offsets in the object */
-	uint64_t file_pos;              /* in pages-N.img */
+	uint64_t start, end; /* addresses; for shared memory offsets in the object */
+	uint64_t file_pos;   /* in pages-N.img */
 };
 
 struct page_runs {
-	struct page_run *runs;          /* malloc'd */
+	struct page_run *runs; /* malloc'd */
 	size_t n, room;
 	uint64_t bytes;
 };
@@ -41,40 +51,40 @@ void page_runs_release(struct page_runs *r);
 /* A shared memory object (shared anonymous memory, memfd): one inode, however many areas show it. */
 struct shared_object {
 	struct shared_object *next;
-	uint32_t id;                    /* shmid: pagemap-shmem-ID.img */
-	uint64_t dev, ino;              /* dump */
-	uint64_t size;                  /* bytes: up to the highest mapped byte, or the file's size when @whole */
-	bool whole;                     /* a file of its own (memfd), not only what the areas show */
-	uint32_t map_flags;             /* MAP_HUGETLB and its size bits, MAP_NORESERVE */
-	int fd;                         /* dump: of a memfd; restore: what the puppets map; else -1 */
-	struct task *user;              /* dump: a task that maps it … */
-	const struct proc_map *map;     /* … and where */
+	uint32_t id;		    /* shmid: pagemap-shmem-ID.img */
+	uint64_t dev, ino;	    /* dump */
+	uint64_t size;		    /* bytes: up to the highest mapped byte, or the file's size when @whole */
+	bool whole;		    /* a file of its own (memfd), not only what the areas show */
+	uint32_t map_flags;	    /* MAP_HUGETLB and its size bits, MAP_NORESERVE */
+	int fd;			    /* dump: of a memfd; restore: what the puppets map; else -1 */
+	struct task *user;	    /* dump: a task that maps it … */
+	const struct proc_map *map; /* … and where */
 	struct page_runs runs;
 };
 
 /* What an area of task->mm->vmas refers to; the arrays run in parallel. */
 struct area_link {
-	const struct proc_map *map;     /* dump */
+	const struct proc_map *map; /* dump */
 	struct file *file;
 	struct shared_object *shared;
 };
 
 /* task->mm_plan */
 struct mm_plan {
-	struct area_link *links;        /* n_vmas, in the arena */
+	struct area_link *links; /* n_vmas, in the arena */
 	struct page_runs runs;
-	int pages_fd;                   /* restore; -1 when closed */
+	int pages_fd; /* restore; -1 when closed */
 	uint64_t pages_size;
-	const uint8_t *vdso;            /* restore: the image's vdso, in the arena; NULL when not in the image */
-	size_t vdso_area, vvar_area;    /* indices, SIZE_MAX = none */
+	const uint8_t *vdso;	     /* restore: the image's vdso, in the arena; NULL when not in the image */
+	size_t vdso_area, vvar_area; /* indices, SIZE_MAX = none */
 };
 
 /* What the host has, learned once. */
 struct memory_host {
-	unsigned shmem_major, shmem_minor;      /* the kernel's own tmpfs: shared anonymous memory, memfds */
-	uint64_t vdso_start, vdso_end;          /* firn's own; 0 = none */
-	uint64_t vvar_start, vvar_end;          /* vvar areas that touch each other count as one */
-	uint64_t zero_pfn;                      /* 0 = not readable */
+	unsigned shmem_major, shmem_minor; /* the kernel's own tmpfs: shared anonymous memory, memfds */
+	uint64_t vdso_start, vdso_end;	   /* firn's own; 0 = none */
+	uint64_t vvar_start, vvar_end;	   /* vvar areas that touch each other count as one */
+	uint64_t zero_pfn;		   /* 0 = not readable */
 };
 
 /* op->memory */
@@ -83,7 +93,7 @@ struct memory_plan {
 	uint32_t next_shmid;
 	struct memory_host host;
 	bool shared_dumped;
-	uint8_t *copy_buffer;                   /* copy.c's */
+	uint8_t *copy_buffer; /* copy.c's */
 };
 
 /* Allocates op->memory at the first call; raised. */
@@ -96,7 +106,13 @@ int memory_link_files(struct operation *op, struct task *t);
 /* area.c: pure ------------------------------------------------------------------------------------------------- */
 
 enum area_sort {
-	SORT_ANON, SORT_SHARED_ANON, SORT_FILE, SORT_MEMFD, SORT_VDSO, SORT_VVAR, SORT_VSYSCALL,
+	SORT_ANON,
+	SORT_SHARED_ANON,
+	SORT_FILE,
+	SORT_MEMFD,
+	SORT_VDSO,
+	SORT_VVAR,
+	SORT_VSYSCALL,
 };
 
 /* What an area is; -EOPNOTSUPP and *ret_why ("userfaultfd watches it") for what cannot be carried. */

@@ -95,8 +95,10 @@ static int link_area(struct operation *op, struct task *t, size_t i)
 		return 0;
 	plan->links[i].file = files_find(op, (uint32_t)v->shmid);
 	if (!plan->links[i].file)
-		return error_raise(op->error, EBADMSG, "mm-%d.img: area %" PRIx64 "-%" PRIx64 " maps file %" PRIu64
-				   ", which is not in files.img", t->pid, v->start, v->end, v->shmid);
+		return error_raise(op->error, EBADMSG,
+				   "mm-%d.img: area %" PRIx64 "-%" PRIx64 " maps file %" PRIu64
+				   ", which is not in files.img",
+				   t->pid, v->start, v->end, v->shmid);
 	return 0;
 }
 
@@ -108,10 +110,11 @@ static int check_mm(struct operation *op, struct task *t)
 	size_t bad;
 
 	if (mm->n_aios > 0)
-		return error_raise(op->error, EOPNOTSUPP, "mm-%d.img: it has AIO contexts, which firn cannot restore", t->pid);
+		return error_raise(op->error, EOPNOTSUPP, "mm-%d.img: it has AIO contexts, which firn cannot restore",
+				   t->pid);
 	if (mm->n_mm_saved_auxv > 64)
-		return error_raise(op->error, EBADMSG, "mm-%d.img: %zu auxiliary values are more than a task has", t->pid,
-				   mm->n_mm_saved_auxv);
+		return error_raise(op->error, EBADMSG, "mm-%d.img: %zu auxiliary values are more than a task has",
+				   t->pid, mm->n_mm_saved_auxv);
 	if (areas_check(mm->vmas, mm->n_vmas, address_limit(), &bad, &why) < 0)
 		return error_raise(op->error, EBADMSG, "mm-%d.img: area %" PRIx64 "-%" PRIx64 ": %s", t->pid,
 				   mm->vmas[bad]->start, mm->vmas[bad]->end, why);
@@ -192,7 +195,8 @@ static int read_task(struct operation *op, struct task *t)
 	if (r < 0)
 		return r;
 	if (runs_fit_areas(&t->mm_plan->runs, t->mm->vmas, t->mm->n_vmas, &bad, &why) < 0)
-		return error_raise(op->error, EBADMSG, "pagemap-%d.img: the page at %#" PRIx64 ": %s", t->pid, bad, why);
+		return error_raise(op->error, EBADMSG, "pagemap-%d.img: the page at %#" PRIx64 ": %s", t->pid, bad,
+				   why);
 	r = take_vdso(op, t);
 	if (r >= 0)
 		r = vdso_check(op, t);
@@ -252,8 +256,9 @@ int memory_find_island(struct operation *op, size_t size, uint64_t *ret)
 			spans[n++] = (struct span){ t->mm->vmas[k]->start, t->mm->vmas[k]->end };
 	}
 	*ret = span_hole(spans, n, size, margin, low, (1ull << 47) - PAGE_BYTES);
-	r = *ret ? 0 : error_raise(op->error, ENOMEM, "no %zu bytes of addresses are free in every task of the checkpoint",
-				   size);
+	r = *ret ? 0
+		 : error_raise(op->error, ENOMEM, "no %zu bytes of addresses are free in every task of the checkpoint",
+			       size);
 out:
 	free(spans);
 	arena_release(&scratch);

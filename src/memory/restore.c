@@ -33,12 +33,12 @@
 #define MLOCK_ONFAULT 1
 #endif
 
-#define FILES_MAX 128           /* well below the smallest usual RLIMIT_NOFILE */
-#define EXPECT_MAX 512          /* calls of a round */
-#define IOVECS_MAX 256          /* pieces of one preadv() */
-#define ROUND_BYTES (256ull << 20)      /* filled in one round, so that the stall detector sees progress */
-#define LONG_RUN (256ull << 10)         /* a run worth calls of its own … */
-#define LONG_PIECE (1ull << 20)         /* … of that many bytes: what a cache holds */
+#define FILES_MAX 128		   /* well below the smallest usual RLIMIT_NOFILE */
+#define EXPECT_MAX 512		   /* calls of a round */
+#define IOVECS_MAX 256		   /* pieces of one preadv() */
+#define ROUND_BYTES (256ull << 20) /* filled in one round, so that the stall detector sees progress */
+#define LONG_RUN (256ull << 10)	   /* a run worth calls of its own … */
+#define LONG_PIECE (1ull << 20)	   /* … of that many bytes: what a cache holds */
 
 enum phase { PHASE_MAP, PHASE_FILL, PHASE_PROTECT, PHASE_LOCK, PHASE_CLOSE, PHASE_DONE };
 
@@ -46,8 +46,8 @@ enum phase { PHASE_MAP, PHASE_FILL, PHASE_PROTECT, PHASE_LOCK, PHASE_CLOSE, PHAS
 struct expect {
 	const char *call;
 	size_t area;
-	int64_t result;         /* INT64_MAX: any above 0; INT64_MIN: any at all */
-	uint64_t bytes;         /* filled by it */
+	int64_t result; /* INT64_MAX: any above 0; INT64_MIN: any at all */
+	uint64_t bytes; /* filled by it */
 };
 
 struct fill {
@@ -55,19 +55,19 @@ struct fill {
 	struct puppet *puppet;
 	struct batch batch;
 	enum phase phase;
-	size_t area, run;               /* the cursor */
-	uint64_t run_done;              /* bytes of the run that were read */
-	struct file *sent[FILES_MAX];   /* what the puppet holds, and under which numbers */
+	size_t area, run;	      /* the cursor */
+	uint64_t run_done;	      /* bytes of the run that were read */
+	struct file *sent[FILES_MAX]; /* what the puppet holds, and under which numbers */
 	struct shared_object *sent_shared[FILES_MAX];
 	bool sent_writable[FILES_MAX];
 	int numbers[FILES_MAX];
 	size_t n_sent;
-	int pages_number;               /* the pages file in the puppet, -1 = not sent */
+	int pages_number; /* the pages file in the puppet, -1 = not sent */
 	struct expect expect[EXPECT_MAX];
 	size_t n_expect;
 	uint64_t round_bytes;
-	bool started;                   /* its batch runs */
-	unsigned idle;                  /* rounds in a row without a call */
+	bool started;  /* its batch runs */
+	unsigned idle; /* rounds in a row without a call */
 };
 
 static void fill_call(struct fill *f, const char *name, size_t area, int64_t result, uint64_t bytes)
@@ -134,7 +134,7 @@ static int send_files(struct operation *op, struct channel *c, struct fill *f)
 		f->sent[f->n_sent] = f->task->mm_plan->links[i].file;
 		f->sent_shared[f->n_sent] = f->task->mm_plan->links[i].shared;
 		f->sent_writable[f->n_sent] = area_writes_file(v);
-		f->numbers[f->n_sent] = INT32_MAX;      /* found by sent_number() from now on */
+		f->numbers[f->n_sent] = INT32_MAX; /* found by sent_number() from now on */
 		f->n_sent++;
 	}
 	if (f->n_sent == first)
@@ -339,7 +339,8 @@ static bool step_fill(struct fill *f)
 		f->phase = PHASE_PROTECT;
 		return true;
 	}
-	if (f->pages_number < 0 || f->round_bytes >= ROUND_BYTES || !fill_room(f, 2, IOVECS_MAX * sizeof(struct iovec) + 16))
+	if (f->pages_number < 0 || f->round_bytes >= ROUND_BYTES ||
+	    !fill_room(f, 2, IOVECS_MAX * sizeof(struct iovec) + 16))
 		return false;
 	if (run_left(f, &pos) >= LONG_RUN)
 		fill_long(f, pos);
@@ -436,8 +437,9 @@ static int fill_build(struct operation *op, struct channel *c, struct fill *f, b
 	/* A round may only have sent files; two such rounds mean that a batch has no room for what must come next. */
 	f->idle = *ret_work || f->phase == PHASE_DONE ? 0 : f->idle + 1;
 	if (f->idle > 2)
-		return error_raise(op->error, E2BIG, "pid %d (%s): the puppet's area is too small to restore its memory",
-				   f->task->pid, f->task->comm);
+		return error_raise(op->error, E2BIG,
+				   "pid %d (%s): the puppet's area is too small to restore its memory", f->task->pid,
+				   f->task->comm);
 	return 0;
 }
 
@@ -451,18 +453,21 @@ static int raise_call(struct operation *op, const struct fill *f, const struct e
 	int number = result < 0 ? (int)-result : EIO;
 
 	if (strcmp(e->call, "preadv") == 0 && result >= 0)
-		return error_raise(op->error, EBADMSG, "pid %d (%s), %s: its pages file gave %" PRId64 " of %" PRId64
-				   " bytes: it is truncated", t->pid, t->comm, name, result, e->result);
+		return error_raise(op->error, EBADMSG,
+				   "pid %d (%s), %s: its pages file gave %" PRId64 " of %" PRId64
+				   " bytes: it is truncated",
+				   t->pid, t->comm, name, result, e->result);
 	if (result >= 0)
-		return error_raise(op->error, EIO, "pid %d (%s), %s: %s returned %#" PRIx64 " in place of %#" PRIx64, t->pid,
-				   t->comm, name, e->call, (uint64_t)result, (uint64_t)e->result);
+		return error_raise(op->error, EIO, "pid %d (%s), %s: %s returned %#" PRIx64 " in place of %#" PRIx64,
+				   t->pid, t->comm, name, e->call, (uint64_t)result, (uint64_t)e->result);
 	(void)error_raise_call(op->error, number, e->call, "pid %d (%s), %s", t->pid, t->comm, name);
 	if (strcmp(e->call, "mmap") == 0 && (v->flags & MAP_HUGETLB))
 		error_hint(op->error, "it needs huge pages: see /proc/sys/vm/nr_hugepages");
 	else if (strcmp(e->call, "mlock2") == 0)
 		error_hint(op->error, "locking memory needs CAP_IPC_LOCK or a higher limit (ulimit -l)");
 	else if (number == ENOMEM)
-		error_hint(op->error, "memory or the number of areas (vm.max_map_count) is used up, or overcommit is refused");
+		error_hint(op->error,
+			   "memory or the number of areas (vm.max_map_count) is used up, or overcommit is refused");
 	return -number;
 }
 
@@ -505,8 +510,8 @@ static int check_vdso_place(struct operation *op, struct task *t)
 	if (process_vm_readv(t->threads[0].puppet.pid, &local, 1, &remote, 1, 0) == sizeof(magic) &&
 	    memcmp(magic, "\177ELF", 4) == 0)
 		return 0;
-	return error_raise(op->error, EFAULT, "pid %d (%s): the kernel did not map the vdso at %#" PRIx64, t->pid, t->comm,
-			   t->mm->vmas[p->vdso_area]->start);
+	return error_raise(op->error, EFAULT, "pid %d (%s): the kernel did not map the vdso at %#" PRIx64, t->pid,
+			   t->comm, t->mm->vmas[p->vdso_area]->start);
 }
 
 /* Some puppets may still run when one has failed: they are waited for, so that they can be ended. */
@@ -554,7 +559,8 @@ int memory_restore(struct operation *op, struct channel *c)
 	int r = 0;
 
 	if (!fills)
-		return error_raise(op->error, ENOMEM, "no memory left to restore the memory of %zu tasks", op->tree.n_tasks);
+		return error_raise(op->error, ENOMEM, "no memory left to restore the memory of %zu tasks",
+				   op->tree.n_tasks);
 	for (size_t i = 0; i < op->tree.n_tasks && r >= 0; i++) {
 		struct task *t = op->tree.tasks[i];
 

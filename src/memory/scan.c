@@ -13,15 +13,19 @@
 
 #define ENTRY_PRESENT (1ull << 63)
 #define ENTRY_SWAP (1ull << 62)
-#define ENTRY_FILE (1ull << 61)         /* a file's page or shared anonymous */
-#define ENTRY_GUARD (1ull << 58)        /* Linux 6.15 */
+#define ENTRY_FILE (1ull << 61)	 /* a file's page or shared anonymous */
+#define ENTRY_GUARD (1ull << 58) /* Linux 6.15 */
 #define ENTRY_PFN ((1ull << 55) - 1)
 
 static int scan_ioctl(int fd, uint64_t start, uint64_t end, struct page_runs *ret)
 {
 	struct pagemap_region vec[512];
 	struct pagemap_scan a = {
-		.size = sizeof(a), .start = start, .end = end, .vec = (uintptr_t)vec, .vec_len = ARRAY_SIZE(vec),
+		.size = sizeof(a),
+		.start = start,
+		.end = end,
+		.vec = (uintptr_t)vec,
+		.vec_len = ARRAY_SIZE(vec),
 		.category_inverted = PAGEMAP_IS_FILE | PAGEMAP_IS_PFNZERO,
 		.category_mask = PAGEMAP_IS_FILE | PAGEMAP_IS_PFNZERO,
 		.category_anyof_mask = PAGEMAP_IS_PRESENT | PAGEMAP_IS_SWAPPED,
@@ -32,7 +36,7 @@ static int scan_ioctl(int fd, uint64_t start, uint64_t end, struct page_runs *re
 		int n = sys_pagemap_scan(fd, &a);
 
 		if (n == -EINVAL && a.return_mask != 0) {
-			a.return_mask = 0;      /* a kernel that does not know guard regions */
+			a.return_mask = 0; /* a kernel that does not know guard regions */
 			continue;
 		}
 		if (n < 0)
@@ -71,11 +75,12 @@ static int scan_read(int fd, uint64_t zero_pfn, uint64_t start, uint64_t end, st
 		if (n < 0)
 			return -errno;
 		if (n < (ssize_t)sizeof(entries[0]))
-			return -ESRCH;          /* the address space is gone */
+			return -ESRCH; /* the address space is gone */
 		for (size_t i = 0; i < (size_t)n / sizeof(entries[0]); i++, start += PAGE_BYTES) {
 			if (entries[i] & ENTRY_GUARD)
 				return -EOPNOTSUPP;
-			if (entry_wanted(entries[i], zero_pfn) && page_runs_add(ret, start, start + PAGE_BYTES, true) < 0)
+			if (entry_wanted(entries[i], zero_pfn) &&
+			    page_runs_add(ret, start, start + PAGE_BYTES, true) < 0)
 				return -ENOMEM;
 		}
 	}

@@ -134,7 +134,8 @@ static int shared_open(struct operation *op, struct shared_object *s)
 	(void)error_raise_call(op->error, errno, "open", "pid %d (%s), shared memory, /proc/%d/%s", s->user->pid,
 			       s->user->comm, s->user->pid, name);
 	if (op->error->number == EPERM)
-		error_hint(op->error, "shared anonymous memory can be read with CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN");
+		error_hint(op->error,
+			   "shared anonymous memory can be read with CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN");
 	return -op->error->number;
 }
 
@@ -165,7 +166,8 @@ int shared_scan(struct operation *op, struct shared_object *s)
 		if (start < at)
 			start = at;
 		if (start < end && page_runs_add(&s->runs, start, end, true) < 0)
-			return error_raise(op->error, ENOMEM, "no memory left for the pages of shared memory %u", s->id);
+			return error_raise(op->error, ENOMEM, "no memory left for the pages of shared memory %u",
+					   s->id);
 		at = end > at ? end : at + PAGE_BYTES;
 	}
 	return 0;
@@ -216,7 +218,8 @@ static int fill_mapping(struct operation *op, uint32_t id, const struct page_run
 			pos += (uint64_t)n;
 			recorder_moved((uint64_t)n);
 			if (recorder_cancelled())
-				return error_raise(op->error, ECANCELED, "cancelled while shared memory %u was filled", id);
+				return error_raise(op->error, ECANCELED, "cancelled while shared memory %u was filled",
+						   id);
 		}
 	}
 	return 0;
@@ -233,15 +236,16 @@ int memory_shared_fill(struct operation *op, uint32_t shmid, int fd, uint64_t si
 	if (r < 0)
 		return r;
 	if (runs.n > 0 && runs.runs[runs.n - 1].start >= size) {
-		r = error_raise(op->error, EINVAL, "shared memory %u: its pages lie behind its end at %" PRIu64 " bytes", shmid,
-				size);
+		r = error_raise(op->error, EINVAL,
+				"shared memory %u: its pages lie behind its end at %" PRIu64 " bytes", shmid, size);
 	} else if (runs.n > 0) {
 		uint64_t len = (size + PAGE_BYTES - 1) & ~(PAGE_BYTES - 1);
 
 		recorder_step(0, NULL, "mmap", "shared memory %u, %" PRIu64 " bytes", shmid, size);
 		map = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 		if (map == MAP_FAILED)
-			r = error_raise_call(op->error, errno, "mmap", "shared memory %u of %" PRIu64 " bytes", shmid, size);
+			r = error_raise_call(op->error, errno, "mmap", "shared memory %u of %" PRIu64 " bytes", shmid,
+					     size);
 		else
 			r = fill_mapping(op, shmid, &runs, pages_fd, map, len);
 		if (map != MAP_FAILED)
@@ -263,7 +267,8 @@ static int shared_make(struct operation *op, struct shared_object *s)
 	map = mmap(NULL, s->size, PROT_READ | PROT_WRITE, flags, -1, 0);
 	if (map == MAP_FAILED) {
 		number = errno;
-		(void)error_raise_call(op->error, number, "mmap", "shared memory %u of %" PRIu64 " bytes", s->id, s->size);
+		(void)error_raise_call(op->error, number, "mmap", "shared memory %u of %" PRIu64 " bytes", s->id,
+				       s->size);
 		if (s->map_flags & MAP_HUGETLB)
 			error_hint(op->error, "it needs huge pages: see /proc/sys/vm/nr_hugepages");
 		return -number;
@@ -280,8 +285,8 @@ static int shared_make(struct operation *op, struct shared_object *s)
 		memfd_flags |= MFD_HUGETLB | (s->map_flags & 0x3fu << 26);
 	s->fd = memfd_create("dev/zero", memfd_flags);
 	if (s->fd < 0 || ftruncate(s->fd, (off_t)s->size) < 0)
-		return error_raise_call(op->error, errno, "memfd_create", "shared memory %u of %" PRIu64 " bytes", s->id,
-					s->size);
+		return error_raise_call(op->error, errno, "memfd_create", "shared memory %u of %" PRIu64 " bytes",
+					s->id, s->size);
 	return 0;
 }
 
@@ -291,7 +296,8 @@ int memory_create_shared(struct operation *op)
 	int r = memory_plan_get(op, &plan);
 
 	for (struct shared_object *s = plan ? plan->shared : NULL; s && r >= 0; s = s->next) {
-		recorder_step(s->user->pid, s->user->comm, "mmap", "shared memory %u, %" PRIu64 " bytes", s->id, s->size);
+		recorder_step(s->user->pid, s->user->comm, "mmap", "shared memory %u, %" PRIu64 " bytes", s->id,
+			      s->size);
 		r = shared_make(op, s);
 		if (r >= 0)
 			r = memory_shared_fill(op, s->id, s->fd, s->size);

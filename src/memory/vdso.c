@@ -84,7 +84,8 @@ int vdso_same_symbols(const uint8_t *image, const uint8_t *ours, size_t len)
 
 static int refuse(struct operation *op, struct task *t, const char *why)
 {
-	(void)error_raise(op->error, EOPNOTSUPP, "pid %d (%s): its vdso cannot be given back: %s", t->pid, t->comm, why);
+	(void)error_raise(op->error, EOPNOTSUPP, "pid %d (%s): its vdso cannot be given back: %s", t->pid, t->comm,
+			  why);
 	error_hint(op->error, "the checkpoint was made on another build of the kernel; restore it there");
 	return -EOPNOTSUPP;
 }

@@ -97,8 +97,13 @@ static void test_kernel_areas(void **state)
 
 static void test_files(void **state)
 {
-	struct proc_map m = { .start = 0x10000, .end = 0x14000, .prot = PROT_READ, .path = "/lib/x", .inode = 7,
-			      .dev_major = 8, .offset = 0x3000 };
+	struct proc_map m = { .start = 0x10000,
+			      .end = 0x14000,
+			      .prot = PROT_READ,
+			      .path = "/lib/x",
+			      .inode = 7,
+			      .dev_major = 8,
+			      .offset = 0x3000 };
 	VmaEntry v;
 
 	(void)state;
@@ -160,8 +165,12 @@ static void test_refusals(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		struct proc_map m = { .start = 0x10000, .end = 0x14000, .path = rows[i].path, .inode = rows[i].inode,
-				      .vm_flags = rows[i].flags, .dev_major = 8 };
+		struct proc_map m = { .start = 0x10000,
+				      .end = 0x14000,
+				      .path = rows[i].path,
+				      .inode = rows[i].inode,
+				      .vm_flags = rows[i].flags,
+				      .dev_major = 8 };
 
 		if (!rows[i].word) {
 			m.dev_major = 0;
@@ -220,14 +229,14 @@ static void test_hostile_areas(void **state)
 	for (uint32_t bit = 0; bit < 32; bit++) {
 		v = anon(0x12000, 0x13000);
 		v.status |= 1u << bit;
-		if ((1u << bit) & (AREA_FILE_PRIVATE | AREA_FILE_SHARED | AREA_ANON_SHARED | AREA_SYSVIPC | AREA_SOCKET |
-				   AREA_AIORING | 1u << 4 | ~0u << 15))
+		if ((1u << bit) & (AREA_FILE_PRIVATE | AREA_FILE_SHARED | AREA_ANON_SHARED | AREA_SYSVIPC |
+				   AREA_SOCKET | AREA_AIORING | 1u << 4 | ~0u << 15))
 			assert_int_equal(check_two(good, v), -EINVAL);
 		else
 			assert_int_equal(check_two(good, v), 0);
 	}
 	v = anon(0x12000, 0x13000);
-	v.flags |= 0x10;        /* MAP_FIXED */
+	v.flags |= 0x10; /* MAP_FIXED */
 	assert_int_equal(check_two(good, v), -EINVAL);
 	v = anon(0x12000, 0x13000);
 	v.flags = MAP_SHARED | MAP_ANONYMOUS;
@@ -242,7 +251,7 @@ static void test_hostile_areas(void **state)
 	v = anon(0x12000, 0x13000);
 	v.status = AREA_REGULAR | AREA_FILE_SHARED;
 	v.flags = MAP_SHARED;
-	assert_int_equal(check_two(good, v), -EINVAL);  /* no file */
+	assert_int_equal(check_two(good, v), -EINVAL); /* no file */
 	v.shmid = 3;
 	assert_int_equal(check_two(good, v), 0);
 	v.pgoff = INT64_MAX;
@@ -335,7 +344,7 @@ static void test_pages_in_areas(void **state)
 
 	(void)state;
 	assert_int_equal(fit(0x11000, 0x13000, &runs), 0);
-	assert_int_equal(runs.n, 2);            /* cut at the border */
+	assert_int_equal(runs.n, 2); /* cut at the border */
 	assert_int_equal(runs.runs[0].end, 0x12000);
 	assert_int_equal(runs.runs[1].file_pos, P);
 	page_runs_release(&runs);
@@ -343,7 +352,7 @@ static void test_pages_in_areas(void **state)
 	page_runs_release(&runs);
 	assert_int_equal(fit(0xf000, 0x11000, &runs), -EINVAL);
 	page_runs_release(&runs);
-	assert_int_equal(fit(0x20000, 0x21000, &runs), -EINVAL);        /* would write into the file */
+	assert_int_equal(fit(0x20000, 0x21000, &runs), -EINVAL); /* would write into the file */
 	page_runs_release(&runs);
 	assert_int_equal(fit(0x30000, 0x31000, &runs), -EINVAL);
 	page_runs_release(&runs);
@@ -376,9 +385,9 @@ static void scan_self(bool use_scan)
 	assert_true(p != MAP_FAILED && fd >= 0);
 	assert_int_equal(memory_host_learn(&h), 0);
 	if (!use_scan && h.zero_pfn == 0)
-		skip();         /* frame numbers need CAP_SYS_ADMIN */
+		skip(); /* frame numbers need CAP_SYS_ADMIN */
 	p[0] = p[P] = p[5 * P] = p[15 * P] = 1;
-	(void)p[7 * P];         /* the zero page */
+	(void)p[7 * P]; /* the zero page */
 	assert_int_equal(scan_pages(fd, use_scan, h.zero_pfn, base, base + 16 * P, &runs), 0);
 	assert_int_equal(runs.n, 3);
 	assert_int_equal(runs.bytes, 4 * P);
@@ -411,7 +420,7 @@ static void test_scan_pagemap(void **state)
 
 static void test_copy(void **state)
 {
-	size_t n = 700;         /* more than a chunk, in pieces, with a part that is protected against reading */
+	size_t n = 700; /* more than a chunk, in pieces, with a part that is protected against reading */
 	uint8_t *p = mmap(NULL, 2 * n * P, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), page[4096];
 	struct page_runs runs = { 0 };
 	struct error e = { 0 };
@@ -425,7 +434,8 @@ static void test_copy(void **state)
 	t.proc_fd = procfs_open(getpid());
 	for (size_t i = 0; i < n; i++) {
 		memset(p + 2 * i * P, (int)i, P);
-		assert_int_equal(page_runs_add(&runs, (uintptr_t)p + 2 * i * P, (uintptr_t)p + (2 * i + 1) * P, true), 0);
+		assert_int_equal(page_runs_add(&runs, (uintptr_t)p + 2 * i * P, (uintptr_t)p + (2 * i + 1) * P, true),
+				 0);
 	}
 	assert_int_equal(mprotect(p + 100 * P, 60 * P, PROT_NONE), 0);
 	assert_int_equal(copy_pages(&op, &t, &runs, 1, out), 0);
@@ -469,12 +479,18 @@ static void test_vdso(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_anonymous),   cmocka_unit_test(test_advice),
-		cmocka_unit_test(test_kernel_areas), cmocka_unit_test(test_files),
-		cmocka_unit_test(test_refusals),    cmocka_unit_test(test_hostile_areas),
-		cmocka_unit_test(test_hostile_pagemap), cmocka_unit_test(test_pages_in_areas),
-		cmocka_unit_test(test_holes),       cmocka_unit_test(test_scan_ioctl),
-		cmocka_unit_test(test_scan_pagemap), cmocka_unit_test(test_copy),
+		cmocka_unit_test(test_anonymous),
+		cmocka_unit_test(test_advice),
+		cmocka_unit_test(test_kernel_areas),
+		cmocka_unit_test(test_files),
+		cmocka_unit_test(test_refusals),
+		cmocka_unit_test(test_hostile_areas),
+		cmocka_unit_test(test_hostile_pagemap),
+		cmocka_unit_test(test_pages_in_areas),
+		cmocka_unit_test(test_holes),
+		cmocka_unit_test(test_scan_ioctl),
+		cmocka_unit_test(test_scan_pagemap),
+		cmocka_unit_test(test_copy),
 		cmocka_unit_test(test_vdso),
 	};
 
