@@ -23,9 +23,9 @@
  */
 struct candidate {
 	struct fd_facts facts;
-	size_t slot;                 /* in task->descriptors */
+	size_t slot; /* in task->descriptors */
 	size_t order;
-	struct candidate *same;      /* the first descriptor of the same open file; itself when it is the first */
+	struct candidate *same; /* the first descriptor of the same open file; itself when it is the first */
 	struct file *file;
 };
 
@@ -40,6 +40,18 @@ struct mount_cache {
 	struct proc_mount *mounts;
 	size_t n;
 };
+
+/* A task's mountinfo leaves out what lies outside of its root directory (man 2 chroot), and its descriptors may be there:
+ * firn's own is read where the namespace is the same. */
+static int read_mounts(const struct task *t, const char *ns, struct arena *a, struct mount_cache *c)
+{
+	AUTOCLOSE int self = open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	char *own;
+
+	if (self >= 0 && read_proc_link(self, "ns/mnt", a, &own) == 0 && strcmp(own, ns) == 0)
+		return read_proc_mountinfo(self, a, &c->mounts, &c->n);
+	return read_proc_mountinfo(t->proc_fd, a, &c->mounts, &c->n);
+}
 
 static int mounts_of(struct operation *op, struct task *t, struct mount_cache **ret)
 {
@@ -60,7 +72,7 @@ static int mounts_of(struct operation *op, struct task *t, struct mount_cache **
 	if (!c)
 		return raise_no_memory(op);
 	recorder_step(t->pid, t->comm, "read", "/proc/%d/mountinfo", t->pid);
-	r = read_proc_mountinfo(t->proc_fd, &op->arena, &c->mounts, &c->n);
+	r = read_mounts(t, ns, &op->arena, c);
 	if (r < 0)
 		return error_raise_call(op->error, -r, "read", "pid %d (%s), mountinfo", t->pid, t->comm);
 	c->ns = ns;
@@ -160,7 +172,7 @@ static int compare_u64(uint64_t a, uint64_t b)
 
 static int compare_key(const struct fd_facts *a, const struct fd_facts *b)
 {
-	const uint32_t mask = ~(uint32_t)O_CLOEXEC;    /* the descriptor's, not the open file's */
+	const uint32_t mask = ~(uint32_t)O_CLOEXEC; /* the descriptor's, not the open file's */
 	int r;
 
 	r = compare_u64(a->info.ino, b->info.ino);
@@ -262,7 +274,7 @@ static int add_recognised(struct operation *op, struct fd_facts *facts, struct f
 	f = files_add(op, k, facts);
 	if (!f)
 		return -ENOMEM;
-	facts->fd = -1;    /* the table's now */
+	facts->fd = -1; /* the table's now */
 	f->user = facts->task;
 	*ret = f;
 	return 0;
@@ -363,8 +375,8 @@ static int link_take(struct operation *op, struct task *t, const char *name, str
 	recorder_step(t->pid, t->comm, "open(O_PATH)", "%s → %s", f->what, f->link);
 	f->fd = openat(t->proc_fd, name, O_PATH | O_CLOEXEC);
 	if (f->fd < 0)
-		return errno == EMFILE ? raise_descriptors(op) :
-		       error_raise_call(op->error, errno, "open", "%s", facts_describe(op, f));
+		return errno == EMFILE ? raise_descriptors(op)
+				       : error_raise_call(op->error, errno, "open", "%s", facts_describe(op, f));
 	recorder_step(t->pid, t->comm, "fstat", "%s → %s", f->what, f->link);
 	if (fstat(f->fd, &f->st) < 0)
 		return error_raise_call(op->error, errno, "fstat", "%s", facts_describe(op, f));
@@ -388,7 +400,7 @@ static int collect_link(struct operation *op, struct task *t, const char *name, 
 	*ret = NULL;
 	r = read_proc_link(t->proc_fd, name, &op->arena, &link);
 	if (r == -ENOENT && strcmp(name, "exe") == 0)
-		return 0;    /* a task whose exe link was taken away with its mappings */
+		return 0; /* a task whose exe link was taken away with its mappings */
 	if (r < 0)
 		return error_raise_call(op->error, -r, "readlink", "pid %d (%s), %s", t->pid, t->comm, name);
 	f.link = link;

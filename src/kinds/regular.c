@@ -53,7 +53,7 @@ static bool is_task_file(const struct fd_facts *f)
 		return false;
 	len = strlen(f->mount->mountpoint);
 	if (strncmp(f->link, f->mount->mountpoint, len) != 0)
-		return true;    /* the task of the path is gone, or a mount hides it */
+		return true; /* the task of the path is gone, or a mount hides it */
 	for (p = f->link + len; *p == '/'; p++)
 		;
 	return isdigit((unsigned char)*p);
@@ -64,13 +64,16 @@ static int check_ghost(struct operation *op, const struct fd_facts *f)
 	uint64_t bytes = (uint64_t)f->st.st_blocks * 512;
 
 	if (S_ISREG(f->st.st_mode) && bytes > op->options->ghost_limit) {
-		(void)error_raise(op->error, EFBIG, "%s: a deleted file with %" PRIu64 " bytes, and only %" PRIu64
-				  " may be kept in the images", facts_describe(op, f), bytes, op->options->ghost_limit);
+		(void)error_raise(op->error, EFBIG,
+				  "%s: a deleted file with %" PRIu64 " bytes, and only %" PRIu64
+				  " may be kept in the images",
+				  facts_describe(op, f), bytes, op->options->ghost_limit);
 		error_hint(op->error, "raise --ghost-limit to %" PRIu64 " or more", bytes);
 		return -EFBIG;
 	}
 	if (!S_ISREG(f->st.st_mode) && !S_ISDIR(f->st.st_mode) && !S_ISFIFO(f->st.st_mode))
-		return error_raise(op->error, EOPNOTSUPP, "%s: a deleted device, socket or symbolic link cannot be carried",
+		return error_raise(op->error, EOPNOTSUPP,
+				   "%s: a deleted device, socket or symbolic link cannot be carried",
 				   facts_describe(op, f));
 	return 0;
 }
@@ -81,13 +84,15 @@ int regular_check_path(struct operation *op, const struct fd_facts *f)
 	int r;
 
 	if (is_task_file(f)) {
-		(void)error_raise(op->error, EOPNOTSUPP, "%s: a task's file in /proc cannot be carried by this version of firn",
+		(void)error_raise(op->error, EOPNOTSUPP,
+				  "%s: a task's file in /proc cannot be carried by this version of firn",
 				  facts_describe(op, f));
 		error_hint(op->error, "let the program close it before the dump");
 		return -EOPNOTSUPP;
 	}
 	if (!path_is_sane(f->link))
-		return error_raise(op->error, EOPNOTSUPP, "%s: not reachable from firn's root directory", facts_describe(op, f));
+		return error_raise(op->error, EOPNOTSUPP, "%s: not reachable from firn's root directory",
+				   facts_describe(op, f));
 	r = path_check(op, f, &name);
 	if (r < 0 || r == PATH_SAME)
 		return r < 0 ? r : 0;
@@ -118,7 +123,7 @@ int regular_dump_entry(struct operation *op, struct file *f)
 	int r;
 
 	if (f->entry->reg)
-		return 0;    /* made by remap.c */
+		return 0; /* made by remap.c */
 	if (!m)
 		return raise_no_memory(op);
 	reg_file_entry__init(m);
@@ -183,10 +188,11 @@ static int regular_decode(struct operation *op, struct file *f)
 	if (!m || m->id != f->id || !m->name)
 		return raise_damaged(op, f, "the file's path");
 	if (!path_is_sane(m->name))
-		return error_raise(op->error, EINVAL, "files.img: file %u: \"%.200s\" is no absolute path", f->id, m->name);
+		return error_raise(op->error, EINVAL, "files.img: file %u: \"%.200s\" is no absolute path", f->id,
+				   m->name);
 	if (m->pos > INT64_MAX)
-		return error_raise(op->error, EINVAL, "files.img: file %u (%s): its position is %" PRIu64, f->id, m->name,
-				   m->pos);
+		return error_raise(op->error, EINVAL, "files.img: file %u (%s): its position is %" PRIu64, f->id,
+				   m->name, m->pos);
 	if (m->has_ext && m->ext)
 		return error_raise(op->error, EOPNOTSUPP, "files.img: file %u (%s) was left to a plugin of CRIU", f->id,
 				   m->name);
@@ -240,10 +246,11 @@ static int verify(struct operation *op, const struct file *f, const struct stat 
 		return error_raise(op->error, EINVAL, "%s is the device %u:%u now, which firn does not open", m->name,
 				   major(st->st_rdev), minor(st->st_rdev));
 	if ((S_ISBLK(st->st_mode) || S_ISSOCK(st->st_mode) || S_ISLNK(st->st_mode)) && !(m->flags & O_PATH))
-		return error_raise(op->error, EINVAL, "%s is a %s, which firn does not open", m->name, type_name(st->st_mode));
+		return error_raise(op->error, EINVAL, "%s is a %s, which firn does not open", m->name,
+				   type_name(st->st_mode));
 	if (m->has_size && S_ISREG(st->st_mode) && (uint64_t)st->st_size != m->size) {
-		(void)error_raise(op->error, ESTALE, "%s has %lld bytes now and had %" PRIu64 " when it was dumped", m->name,
-				  (long long)st->st_size, m->size);
+		(void)error_raise(op->error, ESTALE, "%s has %lld bytes now and had %" PRIu64 " when it was dumped",
+				  m->name, (long long)st->st_size, m->size);
 		error_hint(op->error, "put back the file as it was; the program's memory relies on it");
 		return -ESTALE;
 	}
@@ -283,18 +290,29 @@ static int verify_path(struct operation *op, struct file *f)
 	return r;
 }
 
-/* The open itself, for an object that was verified. A FIFO is held open for both directions meanwhile: then opening one
- * end waits for nobody (man 7 fifo). */
+int regular_open_fifo(const char *name, int flags)
+{
+	AUTOCLOSE int hold = -1;
+	int fd;
+
+	if (!(flags & O_PATH) && (flags & (O_ACCMODE | O_NONBLOCK)) != (O_RDONLY | O_NONBLOCK)) {
+		hold = open(name, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+		if (hold < 0)
+			return -errno;
+	}
+	fd = open(name, flags | O_NONBLOCK);
+	return fd < 0 ? -errno : fd;
+}
+
+/* The open itself, for an object that was verified. */
 static int open_path(struct operation *op, struct file *f)
 {
 	const RegFileEntry *m = f->entry->reg;
-	AUTOCLOSE int hold = -1;
 	int flags = regular_open_flags(m->flags, f->mapped_only, m->mode);
 
-	if (S_ISFIFO(m->mode) && !(m->flags & O_PATH)) {
-		hold = open(m->name, O_RDWR | O_NONBLOCK | O_CLOEXEC);
-		if (hold < 0)
-			return error_raise_call(op->error, errno, "open", "%s", m->name);
+	if (S_ISFIFO(m->mode)) {
+		f->fd = regular_open_fifo(m->name, flags);
+		return f->fd < 0 ? error_raise_call(op->error, -f->fd, "open", "%s", m->name) : 0;
 	}
 	f->fd = open(m->name, flags);
 	if (f->fd < 0) {

@@ -5,27 +5,27 @@
 #include "remap-file-path.pb-c.h"
 
 /*
- * Files that are found again by path. Between regular.c, remap.c and ghost.c; fifo.c uses regular_dump_entry() and
- * regular_create() for its path.
+ * Files that are found again by path. Between regular.c, remap.c and ghost.c; fifo.c has one for
+ * its path.
  */
 
 /* A deleted inode that is kept in the images (ghost-file-ID.img). */
 struct ghost {
 	struct ghost *next;
 	uint32_t id;
-	dev_t dev;                   /* dump */
+	dev_t dev; /* dump */
 	ino_t ino;
-	struct file **files;         /* restore: every open file of it */
+	struct file **files; /* restore: every open file of it */
 	size_t n_files, room;
 	bool created;
 };
 
 /* Of a file under restore (file->state). */
 struct regular {
-	struct ghost *ghost;         /* or NULL */
-	struct file *linked;         /* the file that carries the link-remap name, or NULL */
-	bool hidden;                 /* not opened by itself: a link-remap name, the path of a FIFO */
-	bool unlinked;               /* its link-remap name was removed */
+	struct ghost *ghost; /* or NULL */
+	struct file *linked; /* the file that carries the link-remap name, or NULL */
+	bool hidden;	     /* not opened by itself: a link-remap name, the path of a FIFO */
+	bool unlinked;	     /* its link-remap name was removed */
 };
 
 /* Of the kind (dump and restore). */
@@ -34,9 +34,9 @@ struct regular_state {
 	uint32_t next_ghost;
 	RemapFilePathEntry **remaps;
 	size_t n_remaps, room;
-	const char **made;           /* dump: names made by link-remap, to be removed when the dump fails */
+	const char **made; /* dump: names made by link-remap, to be removed when the dump fails */
 	size_t n_made, made_room;
-	const char *verified;        /* restore: the last path that was checked; consecutive files often share one */
+	const char *verified; /* restore: the last path that was checked; consecutive files often share one */
 	const struct stat *verified_st;
 };
 
@@ -52,6 +52,12 @@ int regular_check_path(struct operation *op, const struct fd_facts *f);
 int regular_create(struct operation *op, struct file *f);
 /* The entry's flags as open() takes them; @mode of the entry. Pure. */
 int regular_open_flags(uint32_t flags, bool mapped_only, mode_t mode);
+/*
+ * open() of a FIFO, which waits for nobody: the FIFO is held open for both directions meanwhile, but for a reader that does
+ * not block (man 7 fifo): to that one poll() must not show a writer that has come and gone. A descriptor, O_NONBLOCK
+ * unless O_PATH; or -errno, not raised.
+ */
+int regular_open_fifo(const char *name, int flags);
 /* Sets position and flags after open. */
 int regular_adjust(struct operation *op, struct file *f);
 

@@ -4,8 +4,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "kinds/regular.h"
 #include "kinds/registry.h"
+#include "kinds/regular.h"
 #include "watch/recorder.h"
 
 /*
@@ -63,8 +63,8 @@ static int dump_linked(struct operation *op, struct file *f, const char *name)
 		return raise_no_memory(op);
 	reg_file_entry__init(m);
 	m->fown = arena_alloc(&op->arena, sizeof(*m->fown));
-	m->name = arena_printf(&op->arena, "%.*s/link_remap.%u", name[path_dir_len(name)] == '/' ? (int)path_dir_len(name) : 0,
-			       name, link->id);
+	m->name = arena_printf(&op->arena, "%.*s/link_remap.%u",
+			       name[path_dir_len(name)] == '/' ? (int)path_dir_len(name) : 0, name, link->id);
 	if (!m->fown || !m->name)
 		return raise_no_memory(op);
 	fown_entry__init(m->fown);
@@ -206,12 +206,15 @@ static int load_entry(struct operation *op, const RemapFilePathEntry *m)
 		return ghost_add_file(op, reg->ghost, f);
 	}
 	if (m->has_remap_type && m->remap_type != REMAP_TYPE__LINKED)
-		return error_raise(op->error, EOPNOTSUPP, "remap-fpath.img: file %u was the /proc file of a dead task, which "
-				   "this version of firn cannot restore", m->orig_id);
+		return error_raise(op->error, EOPNOTSUPP,
+				   "remap-fpath.img: file %u was the /proc file of a dead task, which "
+				   "this version of firn cannot restore",
+				   m->orig_id);
 	target = files_find(op, id);
 	if (!target || target == f || target->kind != &kind_regular)
-		return error_raise(op->error, EINVAL, "remap-fpath.img: file %u stands for file %u, which is not in files.img",
-				   id, m->orig_id);
+		return error_raise(op->error, EINVAL,
+				   "remap-fpath.img: file %u stands for file %u, which is not in files.img", id,
+				   m->orig_id);
 	target_reg = regular_of(op, target);
 	if (!target_reg)
 		return -ENOMEM;
@@ -252,15 +255,20 @@ int remap_open_linked(struct operation *op, struct file *f)
 	int flags = regular_open_flags(m->flags, f->mapped_only, m->mode), saved;
 	struct stat st;
 
-	if (S_ISFIFO(m->mode) || S_ISDIR(m->mode))
-		return error_raise(op->error, EOPNOTSUPP, "%s: only a regular file can have a link-remap name", m->name);
+	if (S_ISDIR(m->mode))
+		return error_raise(op->error, EOPNOTSUPP, "%s: a directory cannot have a link-remap name", m->name);
 	name = linkat(AT_FDCWD, from, AT_FDCWD, m->name, 0) == 0 ? m->name : from;
-	f->fd = open(name, flags | (m->flags & O_PATH ? 0 : O_NONBLOCK));
-	saved = errno;
+	if (S_ISFIFO(m->mode))
+		f->fd = regular_open_fifo(name, flags);
+	else
+		f->fd = open(name, flags | (m->flags & O_PATH ? 0 : O_NONBLOCK));
+	saved = S_ISFIFO(m->mode) && f->fd < 0 ? -f->fd : errno;
 	if (name == m->name)
 		(void)unlink(name);
-	if (f->fd >= 0 && fstat(f->fd, &st) == 0 && !S_ISREG(st.st_mode))
-		return error_raise(op->error, EINVAL, "%s, which stands for %s, is no regular file", from, m->name);
+	if (f->fd >= 0 && fstat(f->fd, &st) == 0 && !S_ISREG(st.st_mode) &&
+	    !(S_ISFIFO(m->mode) && S_ISFIFO(st.st_mode)))
+		return error_raise(op->error, EINVAL, "%s, which stands for %s, is another sort of file", from,
+				   m->name);
 	if (f->fd >= 0)
 		return 0;
 	(void)error_raise_call(op->error, saved, "open", "%s, which stands for %s", from, m->name);

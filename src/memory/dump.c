@@ -97,16 +97,16 @@ int write_pagemap(struct operation *op, enum image_type type, uint32_t id, uint3
 	return r;
 }
 
-static int write_mm(struct operation *op, struct task *t)
+static int write_mm(struct operation *op, const struct task *t, MmEntry *mm)
 {
 	struct image_writer w = { 0 };
 	int r;
 
 	if (t->exe)
-		t->mm->exe_file_id = t->exe->id;
+		mm->exe_file_id = t->exe->id;
 	r = image_writer_open(&w, &op->images, IMAGE_MM, (uint32_t)t->pid, op->error);
 	if (r >= 0)
-		r = image_write(&w, &t->mm->base, op->error);
+		r = image_write(&w, &mm->base, op->error);
 	if (r >= 0)
 		r = image_writer_close(&w, op->error);
 	image_writer_discard(&w);
@@ -163,7 +163,7 @@ static int dump_task(struct operation *op, struct task *t)
 	if (r >= 0)
 		r = write_pagemap(op, IMAGE_PAGEMAP, (uint32_t)t->pid, pages_id, &t->mm_plan->runs);
 	if (r >= 0)
-		r = write_mm(op, t);
+		r = write_mm(op, t, t->mm);
 	if (r >= 0)
 		log_info(t->pid, "memory: %zu areas, %" PRIu64 " pages in %zu runs", t->mm->n_vmas,
 			 t->mm_plan->runs.bytes / PAGE_BYTES, t->mm_plan->runs.n);
@@ -201,5 +201,12 @@ int memory_dump(struct operation *op)
 	for (size_t i = 0; i < op->tree.n_tasks && r >= 0; i++)
 		if (op->tree.tasks[i]->mm_plan)
 			r = dump_task(op, op->tree.tasks[i]);
+	/* Who shares an address space has a copy of its areas: readers look for a file of each task. */
+	for (size_t i = 0; i < op->tree.n_tasks && r >= 0; i++) {
+		struct task *t = op->tree.tasks[i];
+
+		if (t->mm_owner && t->mm_owner != t)
+			r = write_mm(op, t, t->mm_owner->mm);
+	}
 	return r;
 }
