@@ -84,7 +84,7 @@ struct memory_host {
 	unsigned shmem_major, shmem_minor; /* the kernel's own tmpfs: shared anonymous memory, memfds */
 	uint64_t vdso_start, vdso_end;	   /* firn's own; 0 = none */
 	uint64_t vvar_start, vvar_end;	   /* vvar areas that touch each other count as one */
-	uint64_t zero_pfn;		   /* 0 = not readable */
+	uint64_t zero_pfn;		   /* 0 = not readable, or there is none */
 };
 
 /* op->memory */
