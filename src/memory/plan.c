@@ -109,8 +109,12 @@ int memory_plan_get(struct operation *op, struct memory_plan **ret)
 const char *area_name(struct operation *op, const VmaEntry *v, const struct area_link *l)
 {
 	const char *path = l && l->map ? l->map->path : l && l->file ? l->file->describe : NULL;
-	const char *name = arena_printf(&op->arena, "area %" PRIx64 "-%" PRIx64 "%s%s%s", v->start, v->end,
-					path && path[0] ? " (" : "", path ? path : "", path && path[0] ? ")" : "");
+	const char *name;
+
+	if (l && l->attach)
+		path = sysv_name(op, l->attach->segment);
+	name = arena_printf(&op->arena, "area %" PRIx64 "-%" PRIx64 "%s%s%s", v->start, v->end,
+			    path && path[0] ? " (" : "", path ? path : "", path && path[0] ? ")" : "");
 
 	return name ? name : "an area";
 }
@@ -132,6 +136,7 @@ void memory_release(struct operation *op)
 	if (!plan)
 		return;
 	copy_release(plan);
+	sysv_detach(plan);
 	for (struct shared_object *s = plan->shared; s; s = s->next) {
 		page_runs_release(&s->runs);
 		if (s->fd >= 0)

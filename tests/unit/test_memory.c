@@ -138,6 +138,83 @@ static void test_files(void **state)
 	assert_int_equal(convert(&m).flags, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | 21u << 26);
 }
 
+static void test_sysv(void **state)
+{
+	struct proc_map m = { .start = 0x10000,
+			      .end = 0x14000,
+			      .prot = PROT_READ | PROT_WRITE,
+			      .shared = true,
+			      .vm_flags = VMFLAG_SH | VMFLAG_MW,
+			      .path = "/SYSV00000000 (deleted)",
+			      .inode = 0, /* an id, and the first one is 0 */
+			      .dev_minor = 1,
+			      .offset = 0x2000 };
+	VmaEntry v;
+
+	(void)state;
+	v = convert(&m);
+	assert_int_equal(v.status, AREA_REGULAR | AREA_ANON_SHARED | AREA_SYSVIPC);
+	assert_int_equal(v.flags, MAP_SHARED | MAP_ANONYMOUS);
+	assert_int_equal(v.pgoff, 0x2000);
+	assert_int_equal(v.fdflags, O_RDWR);
+	assert_false(area_has_private_pages(&v));
+	m.vm_flags = 0;
+	assert_int_equal(convert(&m).fdflags, O_RDONLY);
+	/* A file that someone called so. */
+	m.dev_major = 8;
+	m.inode = 7;
+	assert_int_equal(convert(&m).status, AREA_REGULAR | AREA_FILE_SHARED);
+}
+
+static const char *check_segment(uint32_t id, uint64_t size, uint32_t mode, uint32_t huge, struct sysv_segment *ret)
+{
+	static IpcDescEntry d;
+	static IpcShmEntry e;
+
+	ipc_desc_entry__init(&d);
+	ipc_shm_entry__init(&e);
+	d.id = id;
+	d.mode = mode;
+	e.desc = &d;
+	e.size = size;
+	e.has_hugetlb_flag = true;
+	e.hugetlb_flag = huge;
+	memset(ret, 0, sizeof(*ret));
+	ret->entry = &e;
+	return sysv_check_entry(ret);
+}
+
+static void test_hostile_segments(void **state)
+{
+	struct sysv_segment s;
+	VmaEntry v = VMA_ENTRY__INIT;
+
+	(void)state;
+	assert_non_null(check_segment(1u << 31, 1, 0600, 0, &s));
+	assert_non_null(check_segment(1, 0, 0600, 0, &s));
+	assert_non_null(check_segment(1, UINT64_MAX, 0600, 0, &s));
+	assert_non_null(check_segment(1, INT64_MAX, 0600, 0, &s));
+	assert_non_null(check_segment(1, 1, 04600, 0, &s));
+	assert_non_null(check_segment(1, 1, 0600, 1, &s));
+	assert_non_null(check_segment(1, 1, 0600, 04000 | 63u << 26, &s));
+	assert_null(check_segment(1, INT64_MAX / 2, 0600, 04000 | 30u << 26, &s));
+	assert_null(check_segment(1, 1, 0600, 04000 | 21u << 26, &s));
+	assert_int_equal(s.span, 2 << 20);
+	assert_null(check_segment(0, 2 * P + 1, 03777, 0, &s));
+	assert_int_equal(s.span, 3 * P);
+	v.start = 0x10000;
+	v.end = v.start + 2 * P;
+	v.pgoff = P;
+	assert_null(sysv_check_area(&s, &v));
+	v.pgoff = 2 * P;
+	assert_non_null(sysv_check_area(&s, &v));
+	v.pgoff = INT64_MAX - P + 1;
+	assert_non_null(sysv_check_area(&s, &v));
+	s.page_size = 2 << 20;
+	v.pgoff = 0;
+	assert_non_null(sysv_check_area(&s, &v));
+}
+
 static void test_refusals(void **state)
 {
 	static const struct {
@@ -158,7 +235,6 @@ static void test_refusals(void **state)
 		{ "anon_inode:kvm-vcpu:0", 3, 0, "anonymous inode" },
 		{ "socket:[99]", 3, 0, "socket" },
 		{ "/secretmem (deleted)", 3, 0, "secret" },
-		{ "/SYSV00000000 (deleted)", 0, 0, NULL },
 		{ "[uprobes]", 0, 0, "uprobe" },
 		{ "[new thing]", 0, 0, "special" },
 	};
@@ -172,12 +248,6 @@ static void test_refusals(void **state)
 				      .vm_flags = rows[i].flags,
 				      .dev_major = 8 };
 
-		if (!rows[i].word) {
-			m.dev_major = 0;
-			m.dev_minor = 1;
-			assert_non_null(strstr(refused(&m), "System V"));
-			continue;
-		}
 		assert_non_null(strstr(refused(&m), rows[i].word));
 	}
 	assert_non_null(strstr(refused(&(struct proc_map){ .path = "", .pkey = 3 }), "protection key"));
@@ -254,6 +324,17 @@ static void test_hostile_areas(void **state)
 	assert_int_equal(check_two(good, v), -EINVAL); /* no file */
 	v.shmid = 3;
 	assert_int_equal(check_two(good, v), 0);
+	v.status = AREA_REGULAR | AREA_FILE_SHARED | AREA_SYSVIPC;
+	assert_int_equal(check_two(good, v), -EINVAL);
+	v.status = AREA_REGULAR | AREA_ANON_SHARED | AREA_SYSVIPC;
+	v.shmid = 0; /* is an id of a segment */
+	assert_int_equal(check_two(good, v), 0);
+	v.shmid = 1u << 31;
+	assert_int_equal(check_two(good, v), -EINVAL);
+	v.shmid = 3;
+	v.status |= AREA_MEMFD;
+	assert_int_equal(check_two(good, v), -EINVAL);
+	v.status = AREA_REGULAR | AREA_FILE_SHARED;
 	v.pgoff = INT64_MAX;
 	assert_int_equal(check_two(good, v), -EINVAL);
 	v.pgoff = 1;
@@ -518,6 +599,8 @@ int main(void)
 		cmocka_unit_test(test_advice),
 		cmocka_unit_test(test_kernel_areas),
 		cmocka_unit_test(test_files),
+		cmocka_unit_test(test_sysv),
+		cmocka_unit_test(test_hostile_segments),
 		cmocka_unit_test(test_refusals),
 		cmocka_unit_test(test_hostile_areas),
 		cmocka_unit_test(test_hostile_pagemap),
