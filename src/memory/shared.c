@@ -208,7 +208,10 @@ static int dump_tail(struct operation *op, const struct shared_object *s, int ou
 	void *page;
 	ssize_t n;
 
-	if (!s->sysv || s->sysv->entry->size % PAGE_BYTES == 0 || r->n == 0 || r->runs[r->n - 1].end != s->size)
+	/* Files of huge pages are whole ones. */
+	if (!s->sysv || s->sysv->page_size != PAGE_BYTES || s->sysv->entry->size % PAGE_BYTES == 0)
+		return 0;
+	if (r->n == 0 || r->runs[r->n - 1].end != s->size)
 		return 0;
 	page = mmap(NULL, PAGE_BYTES, PROT_READ, MAP_SHARED, s->fd, (off_t)(s->size - PAGE_BYTES));
 	if (page == MAP_FAILED)
