@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -567,6 +568,39 @@ static void test_copy(void **state)
 	munmap(p, 2 * n * P);
 }
 
+/* Zero pages are there in the pages file, at its end too, but need no room in it. */
+static void test_copy_zero(void **state)
+{
+	size_t n = 400; /* more than one chunk */
+	uint8_t *p = mmap(NULL, n * P, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	uint8_t *copy = test_malloc(n * P);
+	struct page_runs runs = { 0 };
+	struct error e = { 0 };
+	struct memory_plan plan = { 0 };
+	struct operation op = { .error = &e, .memory = &plan };
+	struct task t = { .pid = getpid(), .comm = "test" };
+	int out = memfd_create("pages", 0);
+	struct stat st;
+
+	(void)state;
+	assert_true(p != MAP_FAILED && out >= 0);
+	t.proc_fd = procfs_open(getpid());
+	p[0] = p[3 * P + 4095] = p[20 * P + 1] = p[200 * P + 2048] = 1;
+	assert_int_equal(page_runs_add(&runs, (uintptr_t)p, (uintptr_t)p + n * P, true), 0);
+	assert_int_equal(copy_pages(&op, &t, &runs, 1, out), 0);
+	assert_int_equal(fstat(out, &st), 0);
+	assert_int_equal(st.st_size, n * P);
+	assert_in_range(st.st_blocks * 512, 4 * P, 10 * P);
+	assert_int_equal(pread(out, copy, n * P, 0), n * P);
+	assert_memory_equal(copy, p, n * P);
+	page_runs_release(&runs);
+	copy_release(&plan);
+	close(out);
+	close(t.proc_fd);
+	test_free(copy);
+	munmap(p, n * P);
+}
+
 static void test_vdso(void **state)
 {
 	struct memory_host h = { 0 };
@@ -609,6 +643,7 @@ int main(void)
 		cmocka_unit_test(test_scan_ioctl),
 		cmocka_unit_test(test_scan_pagemap),
 		cmocka_unit_test(test_copy),
+		cmocka_unit_test(test_copy_zero),
 		cmocka_unit_test(test_vdso),
 	};
 
