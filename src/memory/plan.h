@@ -108,6 +108,7 @@ struct mm_plan {
 	const uint8_t *vdso;	      /* restore: the image's vdso, in the arena; NULL when not in the image */
 	size_t vdso_area, vvar_area;  /* indices, SIZE_MAX = none */
 	struct sysv_attach *attached; /* restore */
+	bool shares_table;	      /* restore: of descriptors, with another task */
 };
 
 /* What the host has, learned once. */

@@ -22,6 +22,8 @@
  *
  * Files to be mapped come over the channel, at most FILES_MAX at a time; the script closes them when it needs others
  * and at the end.
+ *
+ * All of that shares the cursor, so it is one file, a little longer than others.
  */
 
 #ifndef ARCH_MAP_VDSO_64
@@ -150,13 +152,31 @@ static int send_pages(struct operation *op, struct channel *c, struct fill *f)
 	return channel_send(op, c, f->puppet, &f->task->mm_plan->pages_fd, 1, &f->pages_number);
 }
 
-/* The puppet's table holds nothing but what was sent and the channel, which is above all. */
-static void add_close(struct fill *f, const struct channel *c)
+static void add_close_one(struct fill *f, int number)
 {
-	batch_call(&f->batch, CALL_MAY_FAIL, SYS_close_range, 0, (uint64_t)c->number - 1, 0);
-	fill_call(f, "close_range", 0, 0, 0);
+	batch_call(&f->batch, CALL_MAY_FAIL, SYS_close, (uint64_t)number);
+	fill_call(f, "close", 0, 0, 0);
+}
+
+/*
+ * The puppet's table holds nothing but what was sent and the channel, which is above all. A table that tasks share
+ * (CLONE_FILES) also has what was sent to the others, who may still need it. false when the batch has no room.
+ */
+static bool add_close(struct fill *f, const struct channel *c)
+{
+	if (!fill_room(f, f->task->mm_plan->shares_table ? f->n_sent + 1 : 1, 0))
+		return false;
+	if (!f->task->mm_plan->shares_table) {
+		batch_call(&f->batch, CALL_MAY_FAIL, SYS_close_range, 0, (uint64_t)c->number - 1, 0);
+		fill_call(f, "close_range", 0, 0, 0);
+	}
+	for (size_t i = 0; f->task->mm_plan->shares_table && i < f->n_sent; i++)
+		add_close_one(f, f->numbers[i]);
+	if (f->task->mm_plan->shares_table && f->pages_number >= 0)
+		add_close_one(f, f->pages_number);
 	f->n_sent = 0;
 	f->pages_number = -1;
+	return true;
 }
 
 /* the script -------------------------------------------------------------------------------------------------- */
@@ -275,7 +295,7 @@ static bool step_map(struct fill *f, const struct channel *c)
 		if (area_wants_fd(v) && number < 0) {
 			/* The next files have not been sent; make room for them when there is none. */
 			if (f->n_sent == FILES_MAX)
-				add_close(f, c);
+				(void)add_close(f, c);
 			return false;
 		}
 		add_mapping(f, v, number);
@@ -457,11 +477,9 @@ static int fill_build(struct operation *op, struct channel *c, struct fill *f, b
 			more = step_lock(f);
 			break;
 		case PHASE_CLOSE:
-			more = fill_room(f, 1, 0);
-			if (more) {
-				add_close(f, c);
+			more = add_close(f, c);
+			if (more)
 				f->phase = PHASE_DONE;
-			}
 			break;
 		case PHASE_DONE:
 			more = false;
@@ -569,6 +587,20 @@ static int fill_round(struct operation *op, struct channel *c, struct fill *fill
 	return r;
 }
 
+static void find_shared_tables(const struct tree *tree)
+{
+	for (size_t i = 0; i < tree->n_tasks; i++) {
+		const struct task *t = tree->tasks[i], *owner = t->files_owner;
+
+		if (!owner || owner == t)
+			continue;
+		if (t->mm_plan)
+			t->mm_plan->shares_table = true;
+		if (owner->mm_plan)
+			owner->mm_plan->shares_table = true;
+	}
+}
+
 int memory_restore(struct operation *op, struct channel *c)
 {
 	AUTOFREE struct fill *fills = calloc(op->tree.n_tasks + 1, sizeof(*fills));
@@ -576,6 +608,7 @@ int memory_restore(struct operation *op, struct channel *c)
 	size_t n = 0;
 	int r = 0;
 
+	find_shared_tables(&op->tree);
 	if (!fills)
 		return error_raise(op->error, ENOMEM, "no memory left to restore the memory of %zu tasks",
 				   op->tree.n_tasks);
