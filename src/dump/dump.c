@@ -61,6 +61,8 @@ static int collect(void *arg)
 			r = memory_collect(op, t);
 		recorder_moved(0);
 	}
+	if (r == 0)
+		r = memory_check_all(op);
 	return r == 0 ? images_assign_ids(op) : r;
 }
 

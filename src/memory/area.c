@@ -78,8 +78,7 @@ static int classify_file(const struct proc_map *m, const struct memory_host *h, 
 	} else if (internal && strcmp(m->path, "/anon_hugepage (deleted)") == 0) {
 		*ret = m->shared ? SORT_SHARED_ANON : SORT_ANON;
 	} else if (internal && starts_with(m->path, "/SYSV")) {
-		*ret_why = "it is a System V shared memory segment";
-		return -EOPNOTSUPP;
+		*ret = SORT_SYSV;
 	} else if (internal && starts_with(m->path, "/memfd:")) {
 		*ret = SORT_MEMFD;
 	} else if (starts_with(m->path, "/[aio]")) {
@@ -169,6 +168,9 @@ static void entry_status(const struct proc_map *m, enum area_sort sort, VmaEntry
 	case SORT_SHARED_ANON:
 		v->status = AREA_REGULAR | AREA_ANON_SHARED;
 		break;
+	case SORT_SYSV:
+		v->status = AREA_REGULAR | AREA_ANON_SHARED | AREA_SYSVIPC;
+		break;
 	case SORT_FILE:
 	case SORT_MEMFD:
 		v->status = AREA_REGULAR | (m->shared ? AREA_FILE_SHARED : AREA_FILE_PRIVATE);
@@ -190,9 +192,9 @@ void area_to_entry(const struct proc_map *m, enum area_sort sort, VmaEntry *v)
 	v->flags = m->shared ? MAP_SHARED : MAP_PRIVATE;
 	if (!file)
 		v->flags |= MAP_ANONYMOUS;
-	if (file || sort == SORT_SHARED_ANON)
+	if (file || sort == SORT_SHARED_ANON || sort == SORT_SYSV)
 		v->pgoff = m->offset;
-	if (file) {
+	if (file || sort == SORT_SYSV) { /* a segment attached with SHM_RDONLY can never be written there */
 		v->has_fdflags = true;
 		v->fdflags = m->shared && (m->vm_flags & VMFLAG_MW) ? 2 /* O_RDWR */ : 0;
 	}
@@ -226,7 +228,7 @@ bool area_has_private_pages(const VmaEntry *v)
 
 #define KNOWN_STATUS                                                                                                \
 	(AREA_REGULAR | AREA_STACK | AREA_VSYSCALL | AREA_VDSO | AREA_HEAP | AREA_FILE_PRIVATE | AREA_FILE_SHARED | \
-	 AREA_ANON_SHARED | AREA_ANON_PRIVATE | AREA_VVAR | AREA_MEMFD)
+	 AREA_ANON_SHARED | AREA_ANON_PRIVATE | AREA_VVAR | AREA_MEMFD | AREA_SYSVIPC)
 #define KNOWN_FLAGS                                                                                            \
 	(MAP_SHARED | MAP_PRIVATE | MAP_ANONYMOUS | MAP_GROWSDOWN | MAP_LOCKED | MAP_NORESERVE | MAP_HUGETLB | \
 	 MAP_HUGE_BITS)
@@ -238,8 +240,6 @@ static const char *check_status(const VmaEntry *v)
 {
 	uint32_t backing = v->status & (AREA_FILE_PRIVATE | AREA_FILE_SHARED | AREA_ANON_SHARED | AREA_ANON_PRIVATE);
 
-	if (v->status & AREA_SYSVIPC)
-		return "it is a System V shared memory segment, which firn cannot restore";
 	if (v->status & AREA_SOCKET)
 		return "it is the ring of a socket, which firn cannot restore";
 	if (v->status & AREA_AIORING)
@@ -252,6 +252,8 @@ static const char *check_status(const VmaEntry *v)
 		return "its status says not clearly what is behind it";
 	if ((v->status & (AREA_VDSO | AREA_VVAR | AREA_VSYSCALL)) && !(v->status & AREA_ANON_PRIVATE))
 		return "its status names a file behind an area of the kernel";
+	if ((v->status & AREA_SYSVIPC) && (v->status & ~(uint32_t)(AREA_REGULAR | AREA_ANON_SHARED | AREA_SYSVIPC)))
+		return "its status names something else besides a System V segment";
 	return NULL;
 }
 
@@ -269,6 +271,8 @@ static const char *check_flags(const VmaEntry *v)
 		return "it has advice (madvise) that firn does not know";
 	if (v->pgoff % PAGE_BYTES || v->pgoff > INT64_MAX - (v->end - v->start))
 		return "its offset in the file is not possible";
+	if (v->status & AREA_SYSVIPC)
+		return v->shmid > INT32_MAX ? "its System V segment has no valid id" : NULL;
 	if ((v->status & (AREA_FILE_PRIVATE | AREA_FILE_SHARED | AREA_ANON_SHARED)) &&
 	    (v->shmid == 0 || v->shmid > UINT32_MAX))
 		return "its file has no valid number";

@@ -84,6 +84,8 @@ static int add_area(struct operation *op, struct task *t, const struct proc_map 
 		r = shared_for_area(op, t, m, v, &l->shared);
 		if (r >= 0)
 			v->shmid = l->shared->id;
+	} else if (sort == SORT_SYSV) {
+		r = sysv_add_area(op, t, m, v);
 	}
 	return r < 0 ? r : 0;
 }

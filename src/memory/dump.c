@@ -198,6 +198,8 @@ int memory_dump(struct operation *op)
 	for (struct shared_object *s = plan->shared; s && r >= 0; s = s->next)
 		r = shared_dump(op, s);
 	plan->shared_dumped = r >= 0;
+	if (r >= 0)
+		r = sysv_write(op);
 	for (size_t i = 0; i < op->tree.n_tasks && r >= 0; i++)
 		if (op->tree.tasks[i]->mm_plan)
 			r = dump_task(op, op->tree.tasks[i]);

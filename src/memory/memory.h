@@ -19,6 +19,8 @@ int memory_collect(struct operation *op, struct task *t);
 /* Refuses what cannot be carried, before anything is frozen (then it reads the areas itself) and again after
  * memory_collect(). The worker's job. */
 int memory_check(struct operation *op, struct task *t);
+/* Refuses what only the whole tree shows; the tree is frozen, memory_collect() was called for each task. */
+int memory_check_all(struct operation *op);
 /* dump: copies the pages of every address space and of shared memory, writes pagemap-*.img, pages-*.img, mm-*.img. */
 int memory_dump(struct operation *op);
 /* dump: the current brk, which only the task can tell: adds brk(0) to a batch; afterwards takes the answer. */
@@ -33,7 +35,7 @@ int memory_shared_fill(struct operation *op, uint32_t shmid, int fd, uint64_t si
 
 /* restore: reads and checks mm-*.img, pagemap-*.img and their pages files. The worker's job. */
 int memory_read(struct operation *op);
-/* restore: makes the memfds behind shared memory and fills them. The worker's job. */
+/* restore: makes the inodes behind shared memory and the System V segments, and fills them. The worker's job. */
 int memory_create_shared(struct operation *op);
 /* restore: an address of @size bytes that is free in every task and in the engine. */
 int memory_find_island(struct operation *op, size_t size, uint64_t *ret);
@@ -43,4 +45,6 @@ int memory_restore(struct operation *op, struct channel *c);
 /* restore: PR_SET_MM_MAP (exe link, auxv, brk, …). The exe link needs CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN, so it
  * comes before the credentials are given up. Tracer thread. */
 int memory_seal(struct operation *op, struct channel *c, struct task *t);
+/* restore that failed, when its tasks are gone: removes what was made and would stay. The worker's job. */
+void memory_undo(struct operation *op);
 void memory_release(struct operation *op);

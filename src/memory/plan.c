@@ -10,21 +10,37 @@
 
 /* What one operation knows of memory as a whole, and of the host it runs on. */
 
+static uint64_t frame_of(int pagemap_fd, const volatile uint8_t *page)
+{
+	uint64_t entry = 0;
+	off_t at = (off_t)((uintptr_t)page / PAGE_BYTES * sizeof(entry));
+
+	if (pread(pagemap_fd, &entry, sizeof(entry), at) != sizeof(entry))
+		return 0;
+	return entry & ((1ull << 55) - 1);
+}
+
+/*
+ * A read fault in untouched memory maps the shared zero page, so the frame of such a page is the zero page's. Not on
+ * every kernel: some have no zero page there and give an ordinary zeroed page, whose frame somebody else may have a
+ * moment later. What two pages have in common is the zero page; else the answer is 0, not known.
+ */
 static int learn_zero_pfn(uint64_t *ret)
 {
 	AUTOCLOSE int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-	volatile uint8_t *page;
-	uint64_t entry = 0;
+	volatile uint8_t *pages;
+	uint64_t frame;
 
 	if (fd < 0)
 		return -errno;
-	page = mmap(NULL, PAGE_BYTES, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (page == MAP_FAILED)
+	pages = mmap(NULL, 2 * PAGE_BYTES, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (pages == MAP_FAILED)
 		return -errno;
-	(void)page[0]; /* a read fault maps the zero page */
-	if (pread(fd, &entry, sizeof(entry), (off_t)((uintptr_t)page / PAGE_BYTES * sizeof(entry))) == sizeof(entry))
-		*ret = entry & ((1ull << 55) - 1);
-	munmap((void *)(uintptr_t)page, PAGE_BYTES);
+	(void)pages[0];
+	(void)pages[PAGE_BYTES];
+	frame = frame_of(fd, pages);
+	*ret = frame == frame_of(fd, pages + PAGE_BYTES) ? frame : 0;
+	munmap((void *)(uintptr_t)pages, 2 * PAGE_BYTES);
 	return 0;
 }
 
@@ -93,8 +109,12 @@ int memory_plan_get(struct operation *op, struct memory_plan **ret)
 const char *area_name(struct operation *op, const VmaEntry *v, const struct area_link *l)
 {
 	const char *path = l && l->map ? l->map->path : l && l->file ? l->file->describe : NULL;
-	const char *name = arena_printf(&op->arena, "area %" PRIx64 "-%" PRIx64 "%s%s%s", v->start, v->end,
-					path && path[0] ? " (" : "", path ? path : "", path && path[0] ? ")" : "");
+	const char *name;
+
+	if (l && l->attach)
+		path = sysv_name(op, l->attach->segment);
+	name = arena_printf(&op->arena, "area %" PRIx64 "-%" PRIx64 "%s%s%s", v->start, v->end,
+			    path && path[0] ? " (" : "", path ? path : "", path && path[0] ? ")" : "");
 
 	return name ? name : "an area";
 }
@@ -116,6 +136,7 @@ void memory_release(struct operation *op)
 	if (!plan)
 		return;
 	copy_release(plan);
+	sysv_detach(plan);
 	for (struct shared_object *s = plan->shared; s; s = s->next) {
 		page_runs_release(&s->runs);
 		if (s->fd >= 0)

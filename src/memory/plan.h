@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/cleanup.h"
+#include "ipc-shm.pb-c.h"
 #include "memory/memory.h"
 #include "mm.pb-c.h"
 #include "pagemap.pb-c.h"
@@ -48,11 +49,14 @@ struct page_runs {
 int page_runs_add(struct page_runs *r, uint64_t start, uint64_t end, bool join);
 void page_runs_release(struct page_runs *r);
 
+struct sysv_segment;
+
 /* A shared memory object (shared anonymous memory, memfd): one inode, however many areas show it. */
 struct shared_object {
 	struct shared_object *next;
 	uint32_t id;		    /* shmid: pagemap-shmem-ID.img */
 	uint64_t dev, ino;	    /* dump */
+	struct sysv_segment *sysv;  /* dump: it is a segment's; id is the segment's, dev and ino say nothing */
 	uint64_t size;		    /* bytes: up to the highest mapped byte, or the file's size when @whole */
 	bool whole;		    /* a file of its own (memfd), not only what the areas show */
 	uint32_t map_flags;	    /* MAP_HUGETLB and its size bits, MAP_NORESERVE */
@@ -62,11 +66,37 @@ struct shared_object {
 	struct page_runs runs;
 };
 
+/* A System V shared memory segment (man 7 sysvipc). */
+struct sysv_segment {
+	IpcShmEntry *entry; /* with desc; every value is checked */
+	uint64_t page_size; /* of its pages: huge ones are larger */
+	uint64_t span;	    /* bytes that attaching it takes: the size, rounded up to pages */
+	uint64_t areas;	    /* of the tree that show it; the kernel counts each as one attachment */
+	struct task *user;  /* the first that does */
+
+	/* restore */
+	bool made;  /* by this restore */
+	bool taken; /* it was there */
+	void *held; /* where the engine attached it, until the tasks have; NULL */
+};
+
+/* restore: what one shmat() gave to a task: one area, or the pieces that munmap() and mprotect() left of it. */
+struct sysv_attach {
+	struct sysv_segment *segment;
+	struct sysv_attach *next; /* of the task */
+	uint64_t base;		  /* where its first byte is, or was */
+	uint64_t covered;	  /* bytes of all areas; less than the segment's span: parts of it are unmapped */
+	uint64_t place;		  /* where it is attached before its pieces are moved; = base when nothing is missing */
+	bool writable, exec;
+	size_t areas, mapped; /* how many there are; how many the puppet has */
+};
+
 /* What an area of task->mm->vmas refers to; the arrays run in parallel. */
 struct area_link {
 	const struct proc_map *map; /* dump */
 	struct file *file;
 	struct shared_object *shared;
+	struct sysv_attach *attach; /* restore, of a System V segment */
 };
 
 /* task->mm_plan */
@@ -75,8 +105,10 @@ struct mm_plan {
 	struct page_runs runs;
 	int pages_fd; /* restore; -1 when closed */
 	uint64_t pages_size;
-	const uint8_t *vdso;	     /* restore: the image's vdso, in the arena; NULL when not in the image */
-	size_t vdso_area, vvar_area; /* indices, SIZE_MAX = none */
+	const uint8_t *vdso;	      /* restore: the image's vdso, in the arena; NULL when not in the image */
+	size_t vdso_area, vvar_area;  /* indices, SIZE_MAX = none */
+	struct sysv_attach *attached; /* restore */
+	bool shares_table;	      /* restore: of descriptors, with another task */
 };
 
 /* What the host has, learned once. */
@@ -84,13 +116,16 @@ struct memory_host {
 	unsigned shmem_major, shmem_minor; /* the kernel's own tmpfs: shared anonymous memory, memfds */
 	uint64_t vdso_start, vdso_end;	   /* firn's own; 0 = none */
 	uint64_t vvar_start, vvar_end;	   /* vvar areas that touch each other count as one */
-	uint64_t zero_pfn;		   /* 0 = not readable */
+	uint64_t zero_pfn;		   /* 0 = not readable, or there is none */
 };
 
 /* op->memory */
 struct memory_plan {
 	struct shared_object *shared;
 	uint32_t next_shmid;
+	struct sysv_segment **segments; /* ascending by id; in the arena */
+	size_t n_segments, segments_room;
+	bool segments_read; /* restore */
 	struct memory_host host;
 	bool shared_dumped;
 	uint8_t *copy_buffer; /* copy.c's */
@@ -108,6 +143,7 @@ int memory_link_files(struct operation *op, struct task *t);
 enum area_sort {
 	SORT_ANON,
 	SORT_SHARED_ANON,
+	SORT_SYSV,
 	SORT_FILE,
 	SORT_MEMFD,
 	SORT_VDSO,
@@ -159,6 +195,11 @@ void copy_release(struct memory_plan *plan);
 
 int shared_for_area(struct operation *op, struct task *t, const struct proc_map *m, const VmaEntry *v,
 		    struct shared_object **ret);
+/* dump: the content of a System V segment, under its id. */
+struct shared_object *shared_for_segment(struct operation *op, struct memory_plan *plan, struct sysv_segment *s,
+					 const struct proc_map *m);
+/* restore: writes the content kept under @shmid to @map of @size bytes. @clear: not all of it is zero; raised. */
+int shared_fill(struct operation *op, uint32_t shmid, uint8_t *map, uint64_t size, bool clear);
 struct shared_object *shared_find(const struct memory_plan *plan, uint32_t id);
 /* Finds what is in the object and adds it to the total; then copies it. */
 int shared_scan(struct operation *op, struct shared_object *s);
@@ -168,12 +209,45 @@ int write_pagemap(struct operation *op, enum image_type type, uint32_t id, uint3
 int read_pagemap(struct operation *op, enum image_type type, uint32_t id, struct page_runs *ret, int *ret_fd,
 		 uint64_t *ret_size);
 
+/* sysv.c: what both directions need ---------------------------------------------------------------------------- */
+
+/* Finds the segment, or NULL. */
+struct sysv_segment *sysv_find(const struct memory_plan *plan, uint32_t id);
+/* Adds it in its place; the id is not there yet. NULL: no memory, or too many. */
+struct sysv_segment *sysv_add(struct operation *op, struct memory_plan *plan, IpcShmEntry *entry);
+/* "System V shared memory segment 4 (key 0x1234)"; in the arena. */
+const char *sysv_name(struct operation *op, const struct sysv_segment *s);
+/* Sets page_size and span from the entry. NULL, or what is wrong with the entry. */
+const char *sysv_check_entry(struct sysv_segment *s);
+/* restore: does the area lie in the segment? NULL or what is wrong. */
+const char *sysv_check_area(const struct sysv_segment *s, const VmaEntry *v);
+
+/* sysv_dump.c -------------------------------------------------------------------------------------------------- */
+
+/* dump: an area that shows a segment; sets v->shmid. Raised. */
+int sysv_add_area(struct operation *op, struct task *t, const struct proc_map *m, VmaEntry *v);
+/* dump: writes ipcns-shm-N.img when there are segments. */
+int sysv_write(struct operation *op);
+
+/* sysv_restore.c ----------------------------------------------------------------------------------------------- */
+
+/* restore: finds the segment behind area @i in ipcns-shm-N.img and sets its link. Raised. */
+int sysv_link_area(struct operation *op, struct task *t, size_t i);
+/* restore: makes each segment that an area shows, or takes it where it is, and fills it. The engine stays attached. */
+int sysv_create(struct operation *op);
+/* restore: finds room to attach what is there in pieces. Tracer thread. */
+int sysv_place(struct operation *op, struct task *t);
+/* restore: the engine lets go of the segments. Never fails. */
+void sysv_detach(struct memory_plan *plan);
+
 /* vdso.c ------------------------------------------------------------------------------------------------------- */
 
 /* The number of the first symbol that the image's vdso defines and ours lacks or has elsewhere: 0 = alike. Both are
  * hostile buffers of @len bytes. -EINVAL when the image's is no ELF file. */
 int vdso_same_symbols(const uint8_t *image, const uint8_t *ours, size_t len);
 int vdso_check(struct operation *op, struct task *t);
+/* restore: did the puppet get it where it was asked for? */
+int vdso_check_place(struct operation *op, struct task *t);
 
 /* " (/path)" or "" and so on, for messages: "area 7f…-7f… (/lib/x.so)". */
 const char *area_name(struct operation *op, const VmaEntry *v, const struct area_link *l);

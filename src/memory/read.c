@@ -89,6 +89,8 @@ static int link_area(struct operation *op, struct task *t, size_t i)
 				   v->status & AREA_VDSO ? "vdso" : "vvar");
 	if (kernels)
 		*kernels = i;
+	if (v->status & AREA_SYSVIPC)
+		return sysv_link_area(op, t, i);
 	if (v->status & AREA_ANON_SHARED)
 		return shared_for_area(op, t, NULL, v, &plan->links[i].shared);
 	if (!(v->status & (AREA_FILE_PRIVATE | AREA_FILE_SHARED)))

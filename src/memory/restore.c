@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/shm.h>
 #include <sys/uio.h>
 #include <syscall.h>
 #include <unistd.h>
@@ -21,6 +22,8 @@
  *
  * Files to be mapped come over the channel, at most FILES_MAX at a time; the script closes them when it needs others
  * and at the end.
+ *
+ * All of that shares the cursor, so it is one file, a little longer than others.
  */
 
 #ifndef ARCH_MAP_VDSO_64
@@ -84,7 +87,7 @@ static bool fill_room(const struct fill *f, size_t calls, size_t bytes)
 
 static bool area_wants_fd(const VmaEntry *v)
 {
-	return v->status & (AREA_FILE_PRIVATE | AREA_FILE_SHARED | AREA_ANON_SHARED);
+	return (v->status & (AREA_FILE_PRIVATE | AREA_FILE_SHARED | AREA_ANON_SHARED)) && !(v->status & AREA_SYSVIPC);
 }
 
 static bool area_writes_file(const VmaEntry *v)
@@ -149,13 +152,31 @@ static int send_pages(struct operation *op, struct channel *c, struct fill *f)
 	return channel_send(op, c, f->puppet, &f->task->mm_plan->pages_fd, 1, &f->pages_number);
 }
 
-/* The puppet's table holds nothing but what was sent and the channel, which is above all. */
-static void add_close(struct fill *f, const struct channel *c)
+static void add_close_one(struct fill *f, int number)
 {
-	batch_call(&f->batch, CALL_MAY_FAIL, SYS_close_range, 0, (uint64_t)c->number - 1, 0);
-	fill_call(f, "close_range", 0, 0, 0);
+	batch_call(&f->batch, CALL_MAY_FAIL, SYS_close, (uint64_t)number);
+	fill_call(f, "close", 0, 0, 0);
+}
+
+/*
+ * The puppet's table holds nothing but what was sent and the channel, which is above all. A table that tasks share
+ * (CLONE_FILES) also has what was sent to the others, who may still need it. false when the batch has no room.
+ */
+static bool add_close(struct fill *f, const struct channel *c)
+{
+	if (!fill_room(f, f->task->mm_plan->shares_table ? f->n_sent + 1 : 1, 0))
+		return false;
+	if (!f->task->mm_plan->shares_table) {
+		batch_call(&f->batch, CALL_MAY_FAIL, SYS_close_range, 0, (uint64_t)c->number - 1, 0);
+		fill_call(f, "close_range", 0, 0, 0);
+	}
+	for (size_t i = 0; f->task->mm_plan->shares_table && i < f->n_sent; i++)
+		add_close_one(f, f->numbers[i]);
+	if (f->task->mm_plan->shares_table && f->pages_number >= 0)
+		add_close_one(f, f->pages_number);
 	f->n_sent = 0;
 	f->pages_number = -1;
+	return true;
 }
 
 /* the script -------------------------------------------------------------------------------------------------- */
@@ -197,6 +218,17 @@ static void add_vdso(struct fill *f)
 	fill_call(f, "arch_prctl(ARCH_MAP_VDSO_64)", f->area, INT64_MAX, 0);
 }
 
+/* Advice before the content: huge pages are then used at once. */
+static void add_advice(struct fill *f, const VmaEntry *v)
+{
+	for (int advice = 0; v->has_madv && advice < 64; advice++) {
+		if (!(v->madv >> advice & 1))
+			continue;
+		batch_call(&f->batch, CALL_MAY_FAIL, SYS_madvise, v->start, v->end - v->start, (uint64_t)advice);
+		fill_call(f, "madvise", f->area, 0, 0);
+	}
+}
+
 static void add_mapping(struct fill *f, const VmaEntry *v, int number)
 {
 	uint32_t keep = MAP_SHARED | MAP_PRIVATE | MAP_GROWSDOWN | MAP_NORESERVE | MAP_HUGETLB | 0x3fu << 26;
@@ -209,12 +241,33 @@ static void add_mapping(struct fill *f, const VmaEntry *v, int number)
 	batch_call(&f->batch, CALL_MAY_FAIL, SYS_mmap, v->start, len, prot, flags, (uint64_t)(int64_t)number,
 		   number < 0 ? 0 : v->pgoff);
 	fill_call(f, "mmap", f->area, (int64_t)v->start, 0);
-	/* Advice before the content: huge pages are then used at once. */
-	for (int advice = 0; v->has_madv && advice < 64; advice++) {
-		if (!(v->madv >> advice & 1))
-			continue;
-		batch_call(&f->batch, CALL_MAY_FAIL, SYS_madvise, v->start, len, (uint64_t)advice);
-		fill_call(f, "madvise", f->area, 0, 0);
+	add_advice(f, v);
+}
+
+/* The first piece of an attachment attaches, each is moved to its place when that is another, the last unmaps the rest. */
+static void add_attached(struct fill *f, const VmaEntry *v)
+{
+	struct sysv_attach *a = f->task->mm_plan->links[f->area].attach;
+	uint64_t flags = (a->writable ? 0 : SHM_RDONLY) | (a->exec ? SHM_EXEC : 0), len = v->end - v->start;
+	uint32_t prot = PROT_READ | (a->writable ? PROT_WRITE : 0u) | (a->exec ? PROT_EXEC : 0u);
+
+	if (a->mapped == 0) {
+		batch_call(&f->batch, CALL_MAY_FAIL, SYS_shmat, a->segment->entry->desc->id, a->place, flags);
+		fill_call(f, "shmat", f->area, (int64_t)a->place, 0);
+	}
+	if (a->place != a->base) {
+		batch_call(&f->batch, CALL_MAY_FAIL, SYS_mremap, a->place + v->pgoff, len, len,
+			   MREMAP_MAYMOVE | MREMAP_FIXED, v->start);
+		fill_call(f, "mremap", f->area, (int64_t)v->start, 0);
+	}
+	if (v->prot != prot) {
+		batch_call(&f->batch, CALL_MAY_FAIL, SYS_mprotect, v->start, len, v->prot);
+		fill_call(f, "mprotect", f->area, 0, 0);
+	}
+	add_advice(f, v);
+	if (++a->mapped == a->areas && a->place != a->base) {
+		batch_call(&f->batch, CALL_MAY_FAIL, SYS_munmap, a->place, a->segment->span);
+		fill_call(f, "munmap", f->area, 0, 0);
 	}
 }
 
@@ -230,17 +283,19 @@ static bool step_map(struct fill *f, const struct channel *c)
 		return true;
 	}
 	v = t->mm->vmas[f->area];
-	if (!fill_room(f, 2 + (size_t)__builtin_popcountll(v->madv), 0))
+	if (!fill_room(f, 5 + (size_t)__builtin_popcountll(v->madv), 0))
 		return false;
 	if (v->status & AREA_VDSO) {
 		add_vdso(f);
+	} else if (v->status & AREA_SYSVIPC) {
+		add_attached(f, v);
 	} else if (!area_is_kernels(v)) {
 		int number = area_wants_fd(v) ? sent_number(f, f->area) : -1;
 
 		if (area_wants_fd(v) && number < 0) {
 			/* The next files have not been sent; make room for them when there is none. */
 			if (f->n_sent == FILES_MAX)
-				add_close(f, c);
+				(void)add_close(f, c);
 			return false;
 		}
 		add_mapping(f, v, number);
@@ -422,11 +477,9 @@ static int fill_build(struct operation *op, struct channel *c, struct fill *f, b
 			more = step_lock(f);
 			break;
 		case PHASE_CLOSE:
-			more = fill_room(f, 1, 0);
-			if (more) {
-				add_close(f, c);
+			more = add_close(f, c);
+			if (more)
 				f->phase = PHASE_DONE;
-			}
 			break;
 		case PHASE_DONE:
 			more = false;
@@ -497,23 +550,6 @@ static int check_results(struct operation *op, const struct fill *f)
 	return 0;
 }
 
-/* The kernel takes the vdso's address as a wish; see whether it was granted. */
-static int check_vdso_place(struct operation *op, struct task *t)
-{
-	const struct mm_plan *p = t->mm_plan;
-	char magic[4] = "";
-	struct iovec local = { magic, sizeof(magic) }, remote;
-
-	if (p->vdso_area == SIZE_MAX)
-		return 0;
-	remote = (struct iovec){ (void *)(uintptr_t)t->mm->vmas[p->vdso_area]->start, sizeof(magic) };
-	if (process_vm_readv(t->threads[0].puppet.pid, &local, 1, &remote, 1, 0) == sizeof(magic) &&
-	    memcmp(magic, "\177ELF", 4) == 0)
-		return 0;
-	return error_raise(op->error, EFAULT, "pid %d (%s): the kernel did not map the vdso at %#" PRIx64, t->pid,
-			   t->comm, t->mm->vmas[p->vdso_area]->start);
-}
-
 /* Some puppets may still run when one has failed: they are waited for, so that they can be ended. */
 static int fill_round(struct operation *op, struct channel *c, struct fill *fills, size_t n, bool *ret_more)
 {
@@ -551,6 +587,20 @@ static int fill_round(struct operation *op, struct channel *c, struct fill *fill
 	return r;
 }
 
+static void find_shared_tables(const struct tree *tree)
+{
+	for (size_t i = 0; i < tree->n_tasks; i++) {
+		const struct task *t = tree->tasks[i], *owner = t->files_owner;
+
+		if (!owner || owner == t)
+			continue;
+		if (t->mm_plan)
+			t->mm_plan->shares_table = true;
+		if (owner->mm_plan)
+			owner->mm_plan->shares_table = true;
+	}
+}
+
 int memory_restore(struct operation *op, struct channel *c)
 {
 	AUTOFREE struct fill *fills = calloc(op->tree.n_tasks + 1, sizeof(*fills));
@@ -558,6 +608,7 @@ int memory_restore(struct operation *op, struct channel *c)
 	size_t n = 0;
 	int r = 0;
 
+	find_shared_tables(&op->tree);
 	if (!fills)
 		return error_raise(op->error, ENOMEM, "no memory left to restore the memory of %zu tasks",
 				   op->tree.n_tasks);
@@ -569,15 +620,18 @@ int memory_restore(struct operation *op, struct channel *c)
 		fills[n].task = t;
 		fills[n].puppet = &t->threads[0].puppet;
 		fills[n].pages_number = -1;
-		r = batch_begin(&fills[n].batch, fills[n].puppet, op->error);
+		r = sysv_place(op, t);
+		if (r >= 0)
+			r = batch_begin(&fills[n].batch, fills[n].puppet, op->error);
 		n++;
 	}
 	while (r >= 0 && more)
 		r = fill_round(op, c, fills, n, &more);
 	for (size_t i = 0; i < n; i++) {
 		if (r >= 0)
-			r = check_vdso_place(op, fills[i].task);
+			r = vdso_check_place(op, fills[i].task);
 		batch_end(&fills[i].batch);
 	}
+	sysv_detach(op->memory);
 	return r < 0 ? r : 0;
 }

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/shm.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/uio.h>
@@ -35,14 +36,24 @@ static struct shared_object *shared_add(struct operation *op, struct memory_plan
 	return s;
 }
 
+/* The content of System V segments is kept under their ids, which are the kernel's: they are left to them. */
+static uint32_t next_id(struct memory_plan *plan)
+{
+	struct shmid_ds ds;
+
+	while (shmctl((int)plan->next_shmid, IPC_STAT, &ds) == 0 || errno == EACCES)
+		plan->next_shmid++;
+	return plan->next_shmid++;
+}
+
 static struct shared_object *shared_by_inode(struct operation *op, struct memory_plan *plan, uint64_t dev, uint64_t ino)
 {
 	struct shared_object *s;
 
 	for (s = plan->shared; s; s = s->next)
-		if (s->dev == dev && s->ino == ino)
+		if (!s->sysv && s->dev == dev && s->ino == ino)
 			return s;
-	s = shared_add(op, plan, plan->next_shmid++);
+	s = shared_add(op, plan, next_id(plan));
 	if (s) {
 		s->dev = dev;
 		s->ino = ino;
@@ -89,6 +100,20 @@ int shared_for_area(struct operation *op, struct task *t, const struct proc_map 
 }
 
 /* dump --------------------------------------------------------------------------------------------------------- */
+
+struct shared_object *shared_for_segment(struct operation *op, struct memory_plan *plan, struct sysv_segment *s,
+					 const struct proc_map *m)
+{
+	struct shared_object *o = shared_add(op, plan, s->entry->desc->id);
+
+	if (!o)
+		return NULL;
+	o->sysv = s;
+	o->user = s->user;
+	o->map = m;
+	o->size = s->span;
+	return o;
+}
 
 int memory_add_shared(struct operation *op, int fd, uint32_t *ret_shmid)
 {
@@ -173,6 +198,32 @@ int shared_scan(struct operation *op, struct shared_object *s)
 	return 0;
 }
 
+/*
+ * The bytes between the end of a segment that is no whole number of pages and the end of its last page: no read() gives
+ * them, but tasks can write and read them, so they are taken through a mapping.
+ */
+static int dump_tail(struct operation *op, const struct shared_object *s, int out)
+{
+	const struct page_runs *r = &s->runs;
+	void *page;
+	ssize_t n;
+
+	/* Files of huge pages are whole ones. */
+	if (!s->sysv || s->sysv->page_size != PAGE_BYTES || s->sysv->entry->size % PAGE_BYTES == 0)
+		return 0;
+	if (r->n == 0 || r->runs[r->n - 1].end != s->size)
+		return 0;
+	page = mmap(NULL, PAGE_BYTES, PROT_READ, MAP_SHARED, s->fd, (off_t)(s->size - PAGE_BYTES));
+	if (page == MAP_FAILED)
+		return error_raise_call(op->error, errno, "mmap", "shared memory %u, its last page", s->id);
+	n = pwrite(out, page, PAGE_BYTES, (off_t)(r->bytes - PAGE_BYTES));
+	munmap(page, PAGE_BYTES);
+	if (n != (ssize_t)PAGE_BYTES)
+		return error_raise_call(op->error, n < 0 ? errno : ENOSPC, "pwrite",
+					"%s: the pages of shared memory %u", op->images.path, s->id);
+	return 0;
+}
+
 int shared_dump(struct operation *op, struct shared_object *s)
 {
 	uint32_t pages_id = op->next_pages_id++;
@@ -184,6 +235,8 @@ int shared_dump(struct operation *op, struct shared_object *s)
 	r = image_pages_create(&op->images, pages_id, &out, op->error);
 	if (r >= 0)
 		r = copy_file_pages(op, s->fd, &s->runs, pages_id, out, what);
+	if (r >= 0)
+		r = dump_tail(op, s, out);
 	if (r >= 0)
 		r = image_pages_finish(&op->images, pages_id, TAKE_FD(out), s->runs.bytes, op->error);
 	if (r >= 0)
@@ -223,6 +276,25 @@ static int fill_mapping(struct operation *op, uint32_t id, const struct page_run
 		}
 	}
 	return 0;
+}
+
+int shared_fill(struct operation *op, uint32_t shmid, uint8_t *map, uint64_t size, bool clear)
+{
+	struct page_runs runs = { 0 };
+	AUTOCLOSE int pages_fd = -1;
+	uint64_t pages_size;
+	int r = read_pagemap(op, IMAGE_PAGEMAP_SHMEM, shmid, &runs, &pages_fd, &pages_size);
+
+	if (r >= 0 && runs.n > 0 && runs.runs[runs.n - 1].end > size)
+		r = error_raise(op->error, EINVAL,
+				"shared memory %u: its pages lie behind its end at %" PRIu64 " bytes", shmid, size);
+	/* Only now, when the images are known to be good: what is there may be somebody's last copy. */
+	if (r >= 0 && clear && madvise(map, size, MADV_REMOVE) < 0)
+		memset(map, 0, size);
+	if (r >= 0)
+		r = fill_mapping(op, shmid, &runs, pages_fd, map, size);
+	page_runs_release(&runs);
+	return r;
 }
 
 int memory_shared_fill(struct operation *op, uint32_t shmid, int fd, uint64_t size)
@@ -302,5 +374,5 @@ int memory_create_shared(struct operation *op)
 		if (r >= 0)
 			r = memory_shared_fill(op, s->id, s->fd, s->size);
 	}
-	return r;
+	return r < 0 ? r : sysv_create(op);
 }

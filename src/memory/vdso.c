@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
+#include <sys/uio.h>
 
 #include "memory/plan.h"
 #include "watch/recorder.h"
@@ -129,4 +130,21 @@ int vdso_check(struct operation *op, struct task *t)
 		return refuse(op, t, "a thread stood inside, and this kernel's has other code");
 	log_info(t->pid, "vdso: other code than at the dump, the same functions at the same places");
 	return 0;
+}
+
+/* The kernel takes the vdso's address as a wish; see whether it was granted. */
+int vdso_check_place(struct operation *op, struct task *t)
+{
+	const struct mm_plan *p = t->mm_plan;
+	char magic[4] = "";
+	struct iovec local = { magic, sizeof(magic) }, remote;
+
+	if (p->vdso_area == SIZE_MAX)
+		return 0;
+	remote = (struct iovec){ (void *)(uintptr_t)t->mm->vmas[p->vdso_area]->start, sizeof(magic) };
+	if (process_vm_readv(t->threads[0].puppet.pid, &local, 1, &remote, 1, 0) == sizeof(magic) &&
+	    memcmp(magic, "\177ELF", 4) == 0)
+		return 0;
+	return error_raise(op->error, EFAULT, "pid %d (%s): the kernel did not map the vdso at %#" PRIx64, t->pid,
+			   t->comm, t->mm->vmas[p->vdso_area]->start);
 }

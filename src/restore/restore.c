@@ -59,6 +59,7 @@ static int finish_objects(void *arg)
 static int undo_objects(void *arg)
 {
 	files_undo(arg);
+	memory_undo(arg);
 	return 0;
 }
 

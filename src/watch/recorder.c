@@ -187,6 +187,26 @@ void recorder_target_remove(pid_t tid)
 	}
 }
 
+void recorder_segment_add(int id)
+{
+	for (size_t i = 0; recorder && i < RECORDER_SEGMENTS; i++) {
+		int none = 0;
+
+		if (atomic_compare_exchange_strong(&recorder->segments[i], &none, id + 1))
+			return;
+	}
+}
+
+void recorder_segment_remove(int id)
+{
+	for (size_t i = 0; recorder && i < RECORDER_SEGMENTS; i++) {
+		int mine = id + 1;
+
+		if (atomic_compare_exchange_strong(&recorder->segments[i], &mine, 0))
+			return;
+	}
+}
+
 bool recorder_cancelled(void)
 {
 	if (!recorder || !atomic_load(&recorder->cancelled))

@@ -59,6 +59,7 @@ struct recorder_target {
 };
 
 #define RECORDER_TARGETS 65536
+#define RECORDER_SEGMENTS 256
 #define RECORDER_RING (1u << 20)
 #define RECORDER_RUNNING 1
 
@@ -80,6 +81,7 @@ struct recorder {
 	atomic_uint target_count;           /* held now */
 	atomic_uint target_slots;           /* ever used: a search ends when it met so many */
 	struct recorder_target targets[RECORDER_TARGETS];
+	atomic_int segments[RECORDER_SEGMENTS]; /* restore: ids + 1 of System V segments made so far; 0 = free */
 
 	/* front → engine */
 	atomic_bool cancelled;              /* set once; the engine rolls back as soon as it sees it */
@@ -129,6 +131,10 @@ void recorder_target_add(pid_t pid, pid_t tid);
 void recorder_target_remove(pid_t tid);
 /* Was @tid ever added, or is it the restored root? */
 bool recorder_target_known(pid_t tid);
+
+/* Remembers a System V shared memory segment that a restore made, for a front whose engine died, and forgets it. */
+void recorder_segment_add(int id);
+void recorder_segment_remove(int id);
 
 /*
  * Has the front asked for an end (signal, deadline, stall)? Every loop and every interrupted wait of the engine asks.

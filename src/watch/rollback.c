@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/shm.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -120,4 +121,14 @@ size_t rollback_end_restored(const pid_t *keep, size_t n_keep, bool known_only, 
 	while ((left = kill_children(keep, n_keep, known_only)) > 0 && monotonic_ns() < until)
 		pause_briefly();
 	return left;
+}
+
+void rollback_remove_segments(void)
+{
+	for (size_t i = 0; i < RECORDER_SEGMENTS; i++) {
+		int id = atomic_exchange(&recorder->segments[i], 0) - 1;
+
+		if (id >= 0)
+			(void)shmctl(id, IPC_RMID, NULL);
+	}
 }

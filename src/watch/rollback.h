@@ -29,3 +29,6 @@ bool rollback_have_children(void);
  * left.
  */
 size_t rollback_end_restored(const pid_t *keep, size_t n_keep, bool known_only, int timeout_ms);
+
+/* The same for System V segments that the engine made and did not remove again: they would outlive everything. */
+void rollback_remove_segments(void);

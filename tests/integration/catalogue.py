@@ -46,6 +46,8 @@ ENTRIES = [
     Entry("mem_hugetlb"),
     Entry("mem_many"),
     Entry("mem_sparse"),
+    *each("mem_sysv", "key", "private", "removed", "readonly", "two", "partial", "pair", "huge",
+          criu="carries segments in IPC namespaces of their own only"),
     Entry("mem_thp"),
     Entry("mm_fields"),
     Entry("mm_fields", ("deleted",)),

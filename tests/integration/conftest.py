@@ -77,12 +77,16 @@ def work(request):
 
 @pytest.fixture(autouse=True)
 def nothing_left_behind(request):
-    """After every test: no process of it, no mount."""
-    before = h.mounts()
+    """After every test: no process of it, no mount, no System V segment. Who was killed could not remove his own."""
+    before, segments = h.mounts(), h.segments()
     yield
-    for workload in request.node.__dict__.pop("workloads", []):
+    workloads = request.node.__dict__.pop("workloads", [])
+    for workload in workloads:
         workload.end()
     strays = h.end_strays()
+    left = h.end_segments(segments, set().union(*(w.pids for w in workloads)))
+    if left and all(w.exit_code == 0 for w in workloads):
+        strays += [f"System V segment {i}" for i in left]
     assert h.mounts() == before, "the mounts have changed"
     owned = request.node.__dict__.get("expected_strays", False)
     if strays and not owned and not getattr(request.node, "failed_call", True):

@@ -347,6 +347,7 @@ class Workload:
             self.process = subprocess.Popen(self.argv, stdin=stdin, stdout=out, stderr=err, cwd=self.folder,
                                             start_new_session=session, env=env, **kwargs)
         self.pid = self.process.pid
+        self.pids = {self.pid}      # every task that it was ever seen to have
 
     # -- facts
 
@@ -397,6 +398,7 @@ class Workload:
         """Dumps and checks what follows from the options: killed, or untraced and running."""
         images = images or self.images()
         before = tree(self.pid)
+        self.pids.update(before)
         states = {p: state(p) for p in before}
         outcome = engine.dump(self.pid, images, *options)
         if not outcome.ok:
@@ -464,6 +466,7 @@ class Workload:
     def end(self):
         """Kills what is left of the tree and reaps it."""
         pids = tree(self.pid)
+        self.pids.update(pids)
         kill_tree(self.pid)
         wait_for(lambda: self.poll() is not None or not alive(self.pid), f"the end of {self.pid}", 20)
         for p in pids[1:]:
@@ -505,6 +508,25 @@ def end_strays(known=()):
             reap(p)
         time.sleep(0.005)
     return strays
+
+
+def segments():
+    """The System V shared memory segments: id → (key, owner, pid that made it, pid that used it last)."""
+    with open("/proc/sysvipc/shm") as f:
+        rows = [[int(x) for x in line.split()[:2]] + [int(x) for x in line.split()[4:8]] for line in f.readlines()[1:]]
+    return {shmid: (key & 0xffffffff, uid, cpid, lpid) for key, shmid, cpid, lpid, _, uid in rows}
+
+
+def remove_segment(shmid):
+    ctypes.CDLL(None, use_errno=True).shmctl(shmid, 0, None)    # IPC_RMID
+
+
+def end_segments(before, pids):
+    """Removes the segments that are new since @before and were made or used last by one of @pids; gives their ids."""
+    left = [i for i, (_, _, cpid, lpid) in segments().items() if i not in before and (cpid in pids or lpid in pids)]
+    for i in left:
+        remove_segment(i)
+    return left
 
 
 class Folder:

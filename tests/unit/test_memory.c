@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -138,6 +139,83 @@ static void test_files(void **state)
 	assert_int_equal(convert(&m).flags, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | 21u << 26);
 }
 
+static void test_sysv(void **state)
+{
+	struct proc_map m = { .start = 0x10000,
+			      .end = 0x14000,
+			      .prot = PROT_READ | PROT_WRITE,
+			      .shared = true,
+			      .vm_flags = VMFLAG_SH | VMFLAG_MW,
+			      .path = "/SYSV00000000 (deleted)",
+			      .inode = 0, /* an id, and the first one is 0 */
+			      .dev_minor = 1,
+			      .offset = 0x2000 };
+	VmaEntry v;
+
+	(void)state;
+	v = convert(&m);
+	assert_int_equal(v.status, AREA_REGULAR | AREA_ANON_SHARED | AREA_SYSVIPC);
+	assert_int_equal(v.flags, MAP_SHARED | MAP_ANONYMOUS);
+	assert_int_equal(v.pgoff, 0x2000);
+	assert_int_equal(v.fdflags, O_RDWR);
+	assert_false(area_has_private_pages(&v));
+	m.vm_flags = 0;
+	assert_int_equal(convert(&m).fdflags, O_RDONLY);
+	/* A file that someone called so. */
+	m.dev_major = 8;
+	m.inode = 7;
+	assert_int_equal(convert(&m).status, AREA_REGULAR | AREA_FILE_SHARED);
+}
+
+static const char *check_segment(uint32_t id, uint64_t size, uint32_t mode, uint32_t huge, struct sysv_segment *ret)
+{
+	static IpcDescEntry d;
+	static IpcShmEntry e;
+
+	ipc_desc_entry__init(&d);
+	ipc_shm_entry__init(&e);
+	d.id = id;
+	d.mode = mode;
+	e.desc = &d;
+	e.size = size;
+	e.has_hugetlb_flag = true;
+	e.hugetlb_flag = huge;
+	memset(ret, 0, sizeof(*ret));
+	ret->entry = &e;
+	return sysv_check_entry(ret);
+}
+
+static void test_hostile_segments(void **state)
+{
+	struct sysv_segment s;
+	VmaEntry v = VMA_ENTRY__INIT;
+
+	(void)state;
+	assert_non_null(check_segment(1u << 31, 1, 0600, 0, &s));
+	assert_non_null(check_segment(1, 0, 0600, 0, &s));
+	assert_non_null(check_segment(1, UINT64_MAX, 0600, 0, &s));
+	assert_non_null(check_segment(1, INT64_MAX, 0600, 0, &s));
+	assert_non_null(check_segment(1, 1, 04600, 0, &s));
+	assert_non_null(check_segment(1, 1, 0600, 1, &s));
+	assert_non_null(check_segment(1, 1, 0600, 04000 | 63u << 26, &s));
+	assert_null(check_segment(1, INT64_MAX / 2, 0600, 04000 | 30u << 26, &s));
+	assert_null(check_segment(1, 1, 0600, 04000 | 21u << 26, &s));
+	assert_int_equal(s.span, 2 << 20);
+	assert_null(check_segment(0, 2 * P + 1, 03777, 0, &s));
+	assert_int_equal(s.span, 3 * P);
+	v.start = 0x10000;
+	v.end = v.start + 2 * P;
+	v.pgoff = P;
+	assert_null(sysv_check_area(&s, &v));
+	v.pgoff = 2 * P;
+	assert_non_null(sysv_check_area(&s, &v));
+	v.pgoff = INT64_MAX - P + 1;
+	assert_non_null(sysv_check_area(&s, &v));
+	s.page_size = 2 << 20;
+	v.pgoff = 0;
+	assert_non_null(sysv_check_area(&s, &v));
+}
+
 static void test_refusals(void **state)
 {
 	static const struct {
@@ -158,7 +236,6 @@ static void test_refusals(void **state)
 		{ "anon_inode:kvm-vcpu:0", 3, 0, "anonymous inode" },
 		{ "socket:[99]", 3, 0, "socket" },
 		{ "/secretmem (deleted)", 3, 0, "secret" },
-		{ "/SYSV00000000 (deleted)", 0, 0, NULL },
 		{ "[uprobes]", 0, 0, "uprobe" },
 		{ "[new thing]", 0, 0, "special" },
 	};
@@ -172,12 +249,6 @@ static void test_refusals(void **state)
 				      .vm_flags = rows[i].flags,
 				      .dev_major = 8 };
 
-		if (!rows[i].word) {
-			m.dev_major = 0;
-			m.dev_minor = 1;
-			assert_non_null(strstr(refused(&m), "System V"));
-			continue;
-		}
 		assert_non_null(strstr(refused(&m), rows[i].word));
 	}
 	assert_non_null(strstr(refused(&(struct proc_map){ .path = "", .pkey = 3 }), "protection key"));
@@ -254,6 +325,17 @@ static void test_hostile_areas(void **state)
 	assert_int_equal(check_two(good, v), -EINVAL); /* no file */
 	v.shmid = 3;
 	assert_int_equal(check_two(good, v), 0);
+	v.status = AREA_REGULAR | AREA_FILE_SHARED | AREA_SYSVIPC;
+	assert_int_equal(check_two(good, v), -EINVAL);
+	v.status = AREA_REGULAR | AREA_ANON_SHARED | AREA_SYSVIPC;
+	v.shmid = 0; /* is an id of a segment */
+	assert_int_equal(check_two(good, v), 0);
+	v.shmid = 1u << 31;
+	assert_int_equal(check_two(good, v), -EINVAL);
+	v.shmid = 3;
+	v.status |= AREA_MEMFD;
+	assert_int_equal(check_two(good, v), -EINVAL);
+	v.status = AREA_REGULAR | AREA_FILE_SHARED;
 	v.pgoff = INT64_MAX;
 	assert_int_equal(check_two(good, v), -EINVAL);
 	v.pgoff = 1;
@@ -374,27 +456,62 @@ static void test_holes(void **state)
 
 /* the living kernel -------------------------------------------------------------------------------------------- */
 
+/* Does a read fault map the shared zero page, which counts as nobody's memory, or an ordinary page? */
+static bool read_fault_is_shared(void)
+{
+	volatile uint8_t *p = mmap(NULL, 4 * P, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int dirfd = procfs_open(getpid());
+	struct arena a = { 0 };
+	struct proc_map *maps;
+	uint64_t rss = UINT64_MAX;
+	size_t n;
+
+	assert_true(p != MAP_FAILED && dirfd >= 0);
+	assert_int_equal(mprotect((void *)(uintptr_t)(p + P), 2 * P, PROT_READ), 0);
+	(void)p[P];
+	(void)p[2 * P];
+	assert_int_equal(read_proc_maps(dirfd, true, &a, &maps, &n), 0);
+	for (size_t i = 0; i < n; i++)
+		if (maps[i].start == (uintptr_t)(p + P) && maps[i].end == (uintptr_t)(p + 3 * P))
+			rss = maps[i].rss;
+	assert_true(rss == 0 || rss == 2 * P);
+	arena_release(&a);
+	close(dirfd);
+	munmap((void *)(uintptr_t)p, 4 * P);
+	return rss == 0;
+}
+
+/* Of 16 pages four are written and one is read: that one counts when the kernel gave it a page of its own. */
 static void scan_self(bool use_scan)
 {
 	volatile uint8_t *p = mmap(NULL, 16 * P, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	uint64_t base = (uintptr_t)p;
 	struct memory_host h = { 0 };
 	struct page_runs runs = { 0 };
+	bool shared = read_fault_is_shared();
 	int fd = open("/proc/self/pagemap", O_RDONLY);
+	size_t own = shared ? 0 : 1;
 
 	assert_true(p != MAP_FAILED && fd >= 0);
 	assert_int_equal(memory_host_learn(&h), 0);
-	if (!use_scan && h.zero_pfn == 0)
+	if (!shared)
+		assert_int_equal(h.zero_pfn, 0); /* no page may be taken for it */
+	else if (geteuid() == 0)
+		assert_int_not_equal(h.zero_pfn, 0);
+	if (!use_scan && shared && h.zero_pfn == 0)
 		skip(); /* frame numbers need CAP_SYS_ADMIN */
+	assert_int_equal(madvise((void *)(uintptr_t)p, 16 * P, MADV_NOHUGEPAGE), 0);
 	p[0] = p[P] = p[5 * P] = p[15 * P] = 1;
-	(void)p[7 * P]; /* the zero page */
+	(void)p[7 * P];
 	assert_int_equal(scan_pages(fd, use_scan, h.zero_pfn, base, base + 16 * P, &runs), 0);
-	assert_int_equal(runs.n, 3);
-	assert_int_equal(runs.bytes, 4 * P);
+	assert_int_equal(runs.n, 3 + own);
+	assert_int_equal(runs.bytes, (4 + own) * P);
 	assert_int_equal(runs.runs[0].start, base);
 	assert_int_equal(runs.runs[0].end, base + 2 * P);
 	assert_int_equal(runs.runs[1].start, base + 5 * P);
-	assert_int_equal(runs.runs[2].file_pos, 3 * P);
+	assert_int_equal(runs.runs[2].start, base + (shared ? 15 : 7) * P);
+	assert_int_equal(runs.runs[2 + own].start, base + 15 * P);
+	assert_int_equal(runs.runs[2 + own].file_pos, (3 + own) * P);
 	page_runs_release(&runs);
 	close(fd);
 	munmap((void *)(uintptr_t)p, 16 * P);
@@ -451,6 +568,39 @@ static void test_copy(void **state)
 	munmap(p, 2 * n * P);
 }
 
+/* Zero pages are there in the pages file, at its end too, but need no room in it. */
+static void test_copy_zero(void **state)
+{
+	size_t n = 400; /* more than one chunk */
+	uint8_t *p = mmap(NULL, n * P, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	uint8_t *copy = test_malloc(n * P);
+	struct page_runs runs = { 0 };
+	struct error e = { 0 };
+	struct memory_plan plan = { 0 };
+	struct operation op = { .error = &e, .memory = &plan };
+	struct task t = { .pid = getpid(), .comm = "test" };
+	int out = memfd_create("pages", 0);
+	struct stat st;
+
+	(void)state;
+	assert_true(p != MAP_FAILED && out >= 0);
+	t.proc_fd = procfs_open(getpid());
+	p[0] = p[3 * P + 4095] = p[20 * P + 1] = p[200 * P + 2048] = 1;
+	assert_int_equal(page_runs_add(&runs, (uintptr_t)p, (uintptr_t)p + n * P, true), 0);
+	assert_int_equal(copy_pages(&op, &t, &runs, 1, out), 0);
+	assert_int_equal(fstat(out, &st), 0);
+	assert_int_equal(st.st_size, n * P);
+	assert_in_range(st.st_blocks * 512, 4 * P, 10 * P);
+	assert_int_equal(pread(out, copy, n * P, 0), n * P);
+	assert_memory_equal(copy, p, n * P);
+	page_runs_release(&runs);
+	copy_release(&plan);
+	close(out);
+	close(t.proc_fd);
+	test_free(copy);
+	munmap(p, n * P);
+}
+
 static void test_vdso(void **state)
 {
 	struct memory_host h = { 0 };
@@ -483,6 +633,8 @@ int main(void)
 		cmocka_unit_test(test_advice),
 		cmocka_unit_test(test_kernel_areas),
 		cmocka_unit_test(test_files),
+		cmocka_unit_test(test_sysv),
+		cmocka_unit_test(test_hostile_segments),
 		cmocka_unit_test(test_refusals),
 		cmocka_unit_test(test_hostile_areas),
 		cmocka_unit_test(test_hostile_pagemap),
@@ -491,6 +643,7 @@ int main(void)
 		cmocka_unit_test(test_scan_ioctl),
 		cmocka_unit_test(test_scan_pagemap),
 		cmocka_unit_test(test_copy),
+		cmocka_unit_test(test_copy_zero),
 		cmocka_unit_test(test_vdso),
 	};
 
