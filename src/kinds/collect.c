@@ -120,9 +120,9 @@ static int facts_read(struct operation *op, struct task *t, int number, const st
 }
 
 /*
- * Locks and leases come first of what fdinfo has to tell: "lock:\t1: FLOCK  ADVISORY  WRITE 126 08:01:4711 0 EOF". A POSIX
- * lock shows with the descriptors of the process that took it alone, so every descriptor is looked at, not one of each
- * open file.
+ * Locks and leases come first of what fdinfo has to tell: "lock:\t1: FLOCK  ADVISORY  WRITE 126 08:01:4711 0 EOF". A
+ * POSIX lock shows with the descriptors of the process that took it alone, so every descriptor is looked at, not one of
+ * each open file.
  */
 static int check_lock(struct operation *op, const struct fd_facts *f)
 {

@@ -99,8 +99,8 @@ extern const struct kind *const kinds[];
 extern const size_t n_kinds;
 
 /*
- * All functions below return 0 or -errno, raised, unless they return something else; they are the worker's and may block on
- * the objects, which the recorder is told before. What they allocate lies in the arena.
+ * All functions below return 0 or -errno, raised, unless they return something else; they are the worker's and may
+ * block on the objects, which the recorder is told before. What they allocate lies in the arena.
  */
 
 /* dump ------------------------------------------------------------------------------------------------------- */

@@ -8,8 +8,8 @@
  * Files that are found again by path. Between regular.c, remap.c and ghost.c; fifo.c uses regular_dump_entry() and
  * regular_create() for its path.
  *
- * Unless it says otherwise a function returns 0 or -errno, raised, is the worker's, and may block on the file system of the
- * path. What it allocates lies in the arena; descriptors belong to the file table.
+ * Unless it says otherwise a function returns 0 or -errno, raised, is the worker's, and may block on the file system
+ * of the path. What it allocates lies in the arena; descriptors belong to the file table.
  */
 
 /* A deleted inode that is kept in the images (ghost-file-ID.img). */
