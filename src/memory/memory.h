@@ -8,8 +8,6 @@
  * Memory. dump: areas (smaps → VmaEntry), then the pages that differ from what the file or a fresh anonymous mapping
  * would give (PAGEMAP_SCAN, or /proc/PID/pagemap before Linux 6.7), copied into pages-N.img. restore: puppets map the
  * areas and read their pages straight from the images.
- *
- * Everything returns 0 or -errno, raised. Addresses and sizes are in bytes, whole pages.
  */
 
 /*
@@ -45,5 +43,4 @@ int memory_restore(struct operation *op, struct channel *c);
 /* restore: PR_SET_MM_MAP (exe link, auxv, brk, …). The exe link needs CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN, so it
  * comes before the credentials are given up. Tracer thread. */
 int memory_seal(struct operation *op, struct channel *c, struct task *t);
-/* Closes what the plan holds; safe without a plan. */
 void memory_release(struct operation *op);

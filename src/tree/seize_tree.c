@@ -39,29 +39,15 @@ static int check_not_ancestor(struct operation *op, const struct proc_stat *root
 	return 0;
 }
 
-/* /proc/TID exists for every thread, though no directory lists it (man 5 proc). */
-static int check_not_thread(struct operation *op, const struct proc_status *status)
-{
-	if (status->tgid == status->pid)
-		return 0;
-	(void)error_raise(op->error, EINVAL, "pid %d (%s) is a thread of the process %d", status->pid, status->name,
-			  status->tgid);
-	error_hint(op->error, "A tree begins with a process: give --tree %d.", status->tgid);
-	return -EINVAL;
-}
-
 int tree_check_root(struct operation *op)
 {
 	pid_t pid = op->options->tree;
-	struct proc_status status;
 	struct proc_stat stat;
 	int fd, r;
 
 	recorder_step(pid, NULL, "open", "/proc/%d", pid);
 	fd = procfs_open(pid);
 	r = fd < 0 ? fd : read_proc_stat(fd, &stat);
-	if (r == 0)
-		r = read_proc_status(fd, &op->arena, &status);
 	if (fd >= 0)
 		close(fd);
 	if (r < 0) {
@@ -76,8 +62,7 @@ int tree_check_root(struct operation *op)
 	if (stat.state == 'Z' || stat.state == 'X')
 		return error_raise(op->error, EINVAL, "pid %d (%s) has ended already and only waits for its parent", pid,
 				   stat.comm);
-	r = check_not_thread(op, &status);
-	return r < 0 ? r : check_not_ancestor(op, &stat);
+	return check_not_ancestor(op, &stat);
 }
 
 static bool has_thread(const struct task *t, pid_t tid)
