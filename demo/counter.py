@@ -27,6 +27,4 @@ def consume(out):
 
 with open(sys.argv[1], "w", encoding="ascii") as log:
     threading.Thread(target=produce, daemon=True).start()
-    thread = threading.Thread(target=consume, args=(log,))
-    thread.start()
-    thread.join()
+    consume(log)

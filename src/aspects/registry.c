@@ -2,7 +2,7 @@
 #include <errno.h>
 
 #include "aspects/common.h"
-#include "puppet/registers.h"
+#include "tree/registers.h"
 #include "watch/recorder.h"
 
 /*

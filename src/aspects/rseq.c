@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The area for restartable sequences of each thread (man 2 rseq). PTRACE_GET_RSEQ_CONFIGURATION is Linux 5.13. What is done
- * about a thread that was stopped inside a sequence: puppet/registers.h.
+ * about a thread that was stopped inside a sequence: tree/registers.h.
  */
 #include <errno.h>
 #include <string.h>

@@ -186,13 +186,13 @@ static int print_one(const struct report *report, const char *name)
 		print_result(&report->results[i]);
 		return report->results[i].state == CHECK_NO ? EXIT_FAILED : EXIT_DONE;
 	}
-	(void)fprintf(stderr, "firn check: there is no feature “%s”; `firn check` lists them\n", name);
+	(void)fprintf(stderr, "firn: check: there is no feature “%s”; `firn check` lists them\n", name);
 	return EXIT_USAGE;
 }
 
 static void print_help(void)
 {
-	puts("Usage: firn check [--json] [--feature NAME]\n"
+	puts("usage: firn check [--json] [--feature NAME]\n"
 	     "\n"
 	     "Tells what this kernel, these privileges and this machine allow, one line per feature.\n"
 	     "\n"
@@ -219,9 +219,9 @@ static int unknown_option(const char *word)
 		strncmp(word, "--", 2) == 0 ? nearest_name(word + 2, option_names, ARRAY_SIZE(option_names)) : NULL;
 
 	if (near)
-		(void)fprintf(stderr, "firn check: there is no option %s. Did you mean --%s?\n", word, near);
+		(void)fprintf(stderr, "firn: check: there is no option %s. Did you mean --%s?\n", word, near);
 	else
-		(void)fprintf(stderr, "firn check: %s is not understood. See firn check --help.\n", word);
+		(void)fprintf(stderr, "firn: check: %s is not understood. See firn check --help.\n", word);
 	return EXIT_USAGE;
 }
 
@@ -246,7 +246,7 @@ static int parse_arguments(int argc, char **argv, struct arguments *ret)
 			ret->feature = argv[i] + 10;
 		} else if (strcmp(argv[i], "--feature") == 0) {
 			if (++i == argc) {
-				(void)fprintf(stderr, "firn check: --feature needs a name; `firn check` lists them\n");
+				(void)fprintf(stderr, "firn: check: --feature needs a name; `firn check` lists them\n");
 				return EXIT_USAGE;
 			}
 			ret->feature = argv[i];
@@ -273,7 +273,7 @@ int cmd_check(int argc, char **argv)
 		return EXIT_DONE;
 	}
 	if (features_probe(&f, &e) < 0) {
-		(void)fprintf(stderr, "firn check: %s\n%s\n", e.sentence, e.hint);
+		(void)fprintf(stderr, "firn: check: %s. %s\n", e.sentence, e.hint);
 		return EXIT_USAGE;
 	}
 	(void)uname(&uts);
@@ -293,7 +293,7 @@ int cmd_check(int argc, char **argv)
 			print_text(&report, uts.release, uts.machine);
 	}
 	if (fflush(stdout) != 0 || ferror(stdout)) {
-		(void)fprintf(stderr, "firn check: standard output: write: %s\n", strerror(errno));
+		(void)fprintf(stderr, "firn: check: standard output: write: %s\n", strerror(errno));
 		return EXIT_FAILED;
 	}
 	return r;

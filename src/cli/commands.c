@@ -22,6 +22,15 @@ const struct command commands[] = {
 
 const size_t n_commands = ARRAY_SIZE(commands);
 
+void print_exit_status(void)
+{
+	puts("\n"
+	     "exit status: 0 done; 1 failed, and nothing was changed or left behind; 2 wrong command line; 3 something "
+	     "is\n"
+	     "not supported; 4 stalled or a deadline passed; 5 ended by a signal; 6 damaged or incomplete images.\n"
+	     "See firn(8).");
+}
+
 static int print_help(void)
 {
 	puts("firn: checkpoint and restore process trees\n"
@@ -33,16 +42,36 @@ static int print_help(void)
 	     "commands:");
 	for (size_t i = 0; i < n_commands; i++)
 		printf("  %-10s %s\n", commands[i].name, commands[i].summary);
-	puts("\nSee firn(8).");
+	print_exit_status();
+	return EXIT_DONE;
+}
+
+static int print_version(void)
+{
+	puts("firn " FIRN_VERSION);
 	return EXIT_DONE;
 }
 
 int cmd_version(int argc, char **argv)
 {
-	(void)argc;
-	(void)argv;
-	puts("firn " FIRN_VERSION);
-	return EXIT_DONE;
+	static const char *const names[] = { "help" };
+
+	/* Whatever else callers add ("criu --version -v4") changes nothing, but an unknown word is not passed over. */
+	for (int i = 1; i < argc; i++) {
+		if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
+			puts("usage: firn version\n\nPrints the version.");
+			return EXIT_DONE;
+		}
+		if (argv[i][0] == '-' && argv[i][1] != '-')
+			continue;
+		if (strncmp(argv[i], "--", 2) != 0)
+			fprintf(stderr, "firn: version: '%s' is not an option.\n", argv[i]);
+		else
+			fprintf(stderr, "firn: version: there is no option %s.%s\n", argv[i],
+				nearest_name(argv[i] + 2, names, ARRAY_SIZE(names)) ? " Did you mean --help?" : "");
+		return EXIT_USAGE;
+	}
+	return print_version();
 }
 
 static const struct command *find_command(const char *name)
@@ -103,7 +132,7 @@ int commands_main(int argc, char **argv)
 		if (strcmp(argv[at], "--help") == 0 || strcmp(argv[at], "-h") == 0)
 			return print_help();
 		if (strcmp(argv[at], "--version") == 0 || strcmp(argv[at], "-V") == 0)
-			return cmd_version(argc, argv);
+			return print_version();
 		at += option_span(argc, argv, at);
 	}
 	if (at >= argc) {

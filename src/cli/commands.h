@@ -20,5 +20,8 @@ int cmd_restore(int argc, char **argv);
 int cmd_show(int argc, char **argv);
 int cmd_version(int argc, char **argv);
 
+/* The exit codes, for --help. */
+void print_exit_status(void);
+
 /* The whole program behind main(): finds the subcommand and runs it. */
 int commands_main(int argc, char **argv);

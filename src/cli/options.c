@@ -57,6 +57,7 @@ static int raise_unknown(const char *name, unsigned command, struct error *e)
 	const char *names[NAMES_MAX], *near;
 	size_t n = 0;
 
+	names[n++] = "help";
 	for (size_t i = 0; i < n_option_table && n < NAMES_MAX; i++)
 		if (option_table[i].commands & command)
 			names[n++] = option_table[i].name;

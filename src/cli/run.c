@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "base/exit_codes.h"
+#include "cli/commands.h"
 #include "cli/options.h"
 
 static int complain(const struct operation_command *c, const struct error *e)
@@ -24,6 +25,7 @@ int run_operation(const struct operation_command *c, int argc, char **argv)
 	if (!r && line.help) {
 		puts(c->usage);
 		options_help(c->command);
+		print_exit_status();
 		r = EXIT_DONE;
 	} else if (r || options_check(&line.options, c->command, &e)) {
 		r = complain(c, &e);

@@ -12,4 +12,5 @@ struct operation_command {
 	const char *usage;              /* printed by --help above the options */
 };
 
+/* An enum exit_code. Blocks until the operation ended, within its limits. */
 int run_operation(const struct operation_command *c, int argc, char **argv);

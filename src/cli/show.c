@@ -6,25 +6,48 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "base/exit_codes.h"
 #include "cli/commands.h"
+#include "cli/options.h"
 
-static void usage(FILE *out)
+static void usage(void)
 {
-	fputs("Usage: firn show [--json] DIR\n"
+	fputs("usage: firn show [--json] DIR\n"
+	      "\n"
 	      "Prints the checkpoint in the images folder DIR: its tasks with their commands, memory, threads and\n"
 	      "descriptors. Reads CRIU's images too.\n"
 	      "\n"
 	      "  -D, --images-dir DIR   the same as DIR\n"
 	      "      --json             for programs\n"
-	      "  -h, --help             this text\n",
-	      out);
+	      "  -h, --help             this text\n"
+	      "\n"
+	      "Exit status: 0 printed; 1 the folder cannot be read; 2 wrong usage; 6 damaged or incomplete images.\n"
+	      "See firn-show(8).\n",
+	      stdout);
 }
 
 struct show_options {
 	const char *path;
 	bool json, help;
 };
+
+/* @c: what getopt_long() gave for @word. */
+static int raise_wrong_option(int c, const char *word)
+{
+	static const char *const names[] = { "json", "images-dir", "help" };
+	const char *near = NULL;
+
+	if (c == ':') {
+		fprintf(stderr, "firn: show: %s needs a value\n", word);
+		return -EINVAL;
+	}
+	if (strncmp(word, "--", 2) == 0)
+		near = nearest_name(word + 2, names, ARRAY_SIZE(names));
+	fprintf(stderr, "firn: show: there is no option %s.%s%s%s\n", word, near ? " Did you mean --" : "",
+		near ? near : "", near ? "?" : "");
+	return -EINVAL;
+}
 
 static int parse(int argc, char **argv, struct show_options *o)
 {
@@ -37,7 +60,8 @@ static int parse(int argc, char **argv, struct show_options *o)
 	int c;
 
 	optind = 0;
-	while ((c = getopt_long(argc, argv, "D:h", options, NULL)) != -1) {
+	opterr = 0;
+	while ((c = getopt_long(argc, argv, ":D:h", options, NULL)) != -1) {
 		if (c == 'D')
 			o->path = optarg;
 		else if (c == 'j')
@@ -45,15 +69,15 @@ static int parse(int argc, char **argv, struct show_options *o)
 		else if (c == 'h')
 			o->help = true;
 		else
-			return -EINVAL;
+			return raise_wrong_option(c, argv[optind - 1]);
 	}
 	if (o->help)
 		return 0;
 	if (!o->path && optind < argc)
 		o->path = argv[optind++];
 	if (!o->path || optind < argc) {
-		fprintf(stderr, "firn: show: %s\n",
-			o->path ? "one images folder, not several" : "which images folder?");
+		fprintf(stderr, "firn: show: %s See firn show --help.\n",
+			o->path ? "one images folder, not several." : "which images folder?");
 		return -EINVAL;
 	}
 	return 0;
@@ -67,11 +91,10 @@ int cmd_show(int argc, char **argv)
 	int r;
 
 	if (parse(argc, argv, &o) < 0) {
-		usage(stderr);
 		return EXIT_USAGE;
 	}
 	if (o.help) {
-		usage(stdout);
+		usage();
 		return 0;
 	}
 	s = calloc(1, sizeof(*s));

@@ -78,7 +78,7 @@ struct show {
 	uint64_t present, shmem_present; /* bytes, of all tasks; of all shared memory */
 };
 
-/* Raised. show_release() is due in any case. */
+/* 0 or -errno, raised (-EBADMSG: damaged images). May block on the folder. show_release() is due in any case. */
 int show_load(struct show *s, const char *path, struct error *e);
 void show_release(struct show *s);
 

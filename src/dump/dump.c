@@ -16,7 +16,7 @@
 #include "kernel/features.h"
 #include "kernel/limits.h"
 #include "memory/memory.h"
-#include "puppet/registers.h"
+#include "tree/registers.h"
 #include "tree/tree.h"
 #include "watch/recorder.h"
 #include "watch/worker.h"

@@ -7,7 +7,7 @@
 #include "aspects/aspect.h"
 #include "memory/memory.h"
 #include "puppet/area.h"
-#include "puppet/registers.h"
+#include "tree/registers.h"
 #include "watch/recorder.h"
 
 static const struct proc_map *find_vdso(const struct task *t)

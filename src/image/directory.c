@@ -14,6 +14,7 @@
 
 #include "base/cleanup.h"
 #include "image/internal.h"
+#include "watch/recorder.h"
 
 #define VERIFY_CHUNK (256UL * 1024)
 
@@ -87,10 +88,12 @@ static int fill_file(const struct image_dir *d, const char *name, int fd, const 
 int image_put_file(const struct image_dir *d, const char *name, const void *data, size_t len, bool sync,
 		   struct error *e)
 {
-	/* A checkpoint holds the memory of its tasks: nobody else's to read. */
-	AUTOCLOSE int fd = openat(d->fd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	AUTOCLOSE int fd = -1;
 	int r;
 
+	recorder_step(0, NULL, "openat", "%s/%s", d->path, name);
+	/* A checkpoint holds the memory of its tasks: nobody else's to read. */
+	fd = openat(d->fd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return image_raise_file(d, name, "open", 0, errno, e);
 	r = fill_file(d, name, fd, data, len, sync, e);
@@ -105,6 +108,7 @@ int image_put_file(const struct image_dir *d, const char *name, const void *data
 static int open_folder(struct image_dir *d, const char *path, struct error *e)
 {
 	*d = (struct image_dir){ .fd = -1, .path = path };
+	recorder_step(0, NULL, "open", "images folder %s", path);
 	d->fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (d->fd < 0)
 		return image_raise_folder(path, "open", errno, e);
@@ -114,6 +118,7 @@ static int open_folder(struct image_dir *d, const char *path, struct error *e)
 
 static int remove_old(struct image_dir *d, const char *name, struct error *e)
 {
+	recorder_step(0, NULL, "unlinkat", "%s/%s", d->path, name);
 	if (unlinkat(d->fd, name, 0) == 0 || errno == ENOENT)
 		return 0;
 	image_raise_file(d, name, "unlink", 0, errno, e);
@@ -182,10 +187,12 @@ static int raise_damaged(const struct image_dir *d, const char *name, struct err
 int image_open_file(const struct image_dir *d, const char *name, bool optional, int *ret_fd, uint64_t *ret_size,
 		    struct error *e)
 {
-	/* O_NONBLOCK: a FIFO under an image's name must not hold us. */
-	AUTOCLOSE int fd = openat(d->fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	AUTOCLOSE int fd = -1;
 	struct stat st;
 
+	recorder_step(0, NULL, "openat", "%s/%s", d->path, name);
+	/* O_NONBLOCK: a FIFO under an image's name must not hold us. */
+	fd = openat(d->fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	if (fd < 0) {
 		int number = errno;
 
@@ -239,6 +246,7 @@ static int verify_sum(const struct image_dir *d, const struct image_file *f, int
 		if (n == 0)
 			return raise_damaged(d, f->name, e, "the file ends before its size");
 		crc = crc32c(crc, chunk, (size_t)n);
+		recorder_moved(0);
 		left -= (uint64_t)n;
 	}
 	return crc == f->crc ? 0 : raise_damaged(d, f->name, e, "the content does not match its checksum");

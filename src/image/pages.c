@@ -9,6 +9,7 @@
 
 #include "base/cleanup.h"
 #include "image/internal.h"
+#include "watch/recorder.h"
 
 int image_pages_raise(const struct image_dir *d, uint32_t id, const char *call, uint64_t bytes, int number,
 		      struct error *e)
@@ -26,6 +27,7 @@ int image_pages_create(struct image_dir *d, uint32_t id, int *ret_fd, struct err
 	AUTOCLOSE int fd = -1;
 
 	(void)image_name(IMAGE_PAGES, id, name, sizeof(name));
+	recorder_step(0, NULL, "openat", "%s/%s", d->path, name);
 	/* Readable too: the puppets of a restore read it, and a splice needs no more. */
 	fd = openat(d->fd, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0)

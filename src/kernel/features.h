@@ -53,7 +53,7 @@ struct feature {
 extern const struct feature feature_rows[];
 extern const size_t n_feature_rows;
 
-/* Raises an error when FIRN_WITHOUT names something that is no feature; a missing feature is no error here. */
+/* 0, or -EINVAL raised when FIRN_WITHOUT names something that is no feature; a missing feature is no error here. */
 int features_probe(struct features *ret, struct error *e);
 bool feature_present(const struct features *f, const struct feature *row);
 

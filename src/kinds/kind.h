@@ -98,6 +98,11 @@ struct kind {
 extern const struct kind *const kinds[];
 extern const size_t n_kinds;
 
+/*
+ * All functions below return 0 or -errno, raised, unless they return something else; they are the worker's and may
+ * block on the objects, which the recorder is told before. What they allocate lies in the arena.
+ */
+
 /* dump ------------------------------------------------------------------------------------------------------- */
 
 /* Reads every descriptor, exe, cwd and root of every task into op->files and task->descriptors; the worker's job. */

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/sysmacros.h>
 
 #include "base/cleanup.h"
 #include "kinds/common.h"
 #include "kinds/registry.h"
+#include "kinds/socket.h"
 
 /*
  * What is not carried, by name: a person should read what the descriptor is and what helps, not that something is
@@ -34,7 +36,6 @@ static const struct {
 	{ "/dmabuf:", "a DMA buffer", "close the graphics device first" },
 	{ "/memfd:", "a memfd", NULL },
 	{ "/secretmem", "secret memory", "the kernel gives its content to nobody" },
-	{ "socket:", "a socket", NULL },
 	{ "net:[", "a namespace file", NULL },
 	{ "mnt:[", "a namespace file", NULL },
 	{ "pid:[", "a namespace file", NULL },
@@ -45,6 +46,28 @@ static const struct {
 	{ "cgroup:[", "a namespace file", NULL },
 	{ "mqueue:", "a POSIX message queue", NULL },
 };
+
+static const char *socket_name(const struct fd_facts *f)
+{
+	switch (socket_domain(f)) {
+	case AF_NETLINK:
+		return "a netlink socket";
+	case AF_PACKET:
+		return "a packet socket";
+	case AF_VSOCK:
+		return "a vsock socket";
+	case AF_XDP:
+		return "an XDP socket";
+	case AF_ALG:
+		return "a socket of the kernel's crypto";
+	case AF_CAN:
+		return "a CAN socket";
+	case AF_BLUETOOTH:
+		return "a bluetooth socket";
+	default:
+		return "a socket of a family that firn does not know";
+	}
+}
 
 static bool refused_recognise(const struct fd_facts *f)
 {
@@ -59,8 +82,6 @@ static const char *mode_name(mode_t mode)
 		return "a block device";
 	case S_IFCHR:
 		return "a character device";
-	case S_IFSOCK:
-		return "a socket";
 	case S_IFIFO:
 		return "a FIFO";
 	default:
@@ -70,7 +91,7 @@ static const char *mode_name(mode_t mode)
 
 static int refused_check(struct operation *op, const struct fd_facts *f)
 {
-	const char *what = mode_name(f->st.st_mode), *hint = NULL;
+	const char *what = S_ISSOCK(f->st.st_mode) ? socket_name(f) : mode_name(f->st.st_mode), *hint = NULL;
 	char number[48] = "";
 
 	for (size_t i = 0; i < ARRAY_SIZE(refused); i++) {

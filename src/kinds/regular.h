@@ -5,8 +5,10 @@
 #include "remap-file-path.pb-c.h"
 
 /*
- * Files that are found again by path. Between regular.c, remap.c and ghost.c; fifo.c has one for
- * its path.
+ * Files that are found again by path. Between regular.c, remap.c and ghost.c; fifo.c has one for its path.
+ *
+ * Unless it says otherwise a function returns 0 or -errno, raised, is the worker's, and may block on the file system
+ * of the path. What it allocates lies in the arena; descriptors belong to the file table.
  */
 
 /* A deleted inode that is kept in the images (ghost-file-ID.img). */

@@ -7,7 +7,11 @@
 
 #define SCM_RIGHTS_MAX 253u    /* the kernel's SCM_MAX_FD */
 
-/* What unix and IP sockets share: options at SOL_SOCKET, and the packets that wait in a receive queue. */
+/*
+ * What unix and IP sockets share: options at SOL_SOCKET, and the packets that wait in a receive queue. Functions that
+ * take the operation return 0 or -errno, raised. Nothing here waits for a peer: sockets are read with MSG_DONTWAIT, and
+ * what is sent has room.
+ */
 
 /* SO_DOMAIN of the local copy; -1 when @f is no socket or was not taken. */
 int socket_domain(const struct fd_facts *f);

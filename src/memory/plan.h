@@ -8,7 +8,10 @@
 #include "pagemap.pb-c.h"
 #include "vma.pb-c.h"
 
-/* What the files of memory/ share among themselves. */
+/*
+ * What the files of memory/ share among themselves. Functions that take the operation return 0 or -errno, raised, and
+ * are the worker's: they may block on the target's mmap lock, on its files and on the images.
+ */
 
 #define PAGE_BYTES UINT64_C(4096) /* x86_64; the unit of pagemap entries */
 

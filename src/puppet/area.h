@@ -9,6 +9,8 @@
  *
  * In a dump it is mapped into the target through the gate and unmapped at the end; in a restore every puppet is born
  * with it at the island's address.
+ *
+ * Tracer thread; 0 or -errno, raised. Calls wait for the task's next stop, which a cancelled operation ends.
  */
 #define AREA_SCRATCH (256u * 1024)
 #define AREA_SIZE (4096u + AREA_SCRATCH)

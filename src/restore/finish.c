@@ -11,7 +11,7 @@
 
 #include "aspects/aspect.h"
 #include "puppet/area.h"
-#include "puppet/registers.h"
+#include "tree/registers.h"
 #include "puppet/seize.h"
 #include "puppet/trace.h"
 #include "restore/sprout.h"

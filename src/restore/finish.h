@@ -5,6 +5,7 @@
 #include "tree/operation.h"
 
 /* The last things done to each puppet: the channel is closed, the island unmapped, the registers are set. Then all run.
- * Tracer thread. */
+ * Tracer thread; waits for the puppets. 0 or -errno, raised. */
 int finish_tree(struct operation *op, struct channel *c);
+/* Lets every thread go. From here on nothing can be undone: failures are only logged. */
 int release_tree(struct operation *op);

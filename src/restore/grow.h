@@ -6,7 +6,8 @@
 
 /*
  * Growing the tree: every task is made by the one who has to be its parent, with the pid, session and group it had.
- * All functions are the tracer thread's; each wait is for one puppet's next stop.
+ * All functions are the tracer thread's, but for the check of pids; each wait is for one puppet's next stop. 0 or
+ * -errno, raised.
  */
 
 /* Refuses when a pid or thread number of the images is taken, and names the holder. Worker thread. */

@@ -21,6 +21,12 @@
 
 /* ---- the worker's jobs ---- */
 
+/* What a decoder finds damaged it calls EINVAL. For the caller that is what a wrong checksum is. */
+static int damage(int r)
+{
+	return r == -EINVAL ? -EBADMSG : r;
+}
+
 static int read_images(void *arg)
 {
 	struct operation *op = arg;
@@ -34,6 +40,7 @@ static int read_images(void *arg)
 		r = files_read(op);
 	if (r == 0)
 		r = memory_read(op);
+	r = damage(r);
 	if (r == 0)
 		r = grow_check_pids(op);
 	if (r == 0)

@@ -4,7 +4,8 @@
 #include "kinds/placement.h"
 #include "tree/operation.h"
 
-/* Makes the root task and empties it: only the island and the channel's descriptor stay. Tracer thread. */
+/* Makes the root task and empties it: only the island and the channel's descriptor stay. Tracer thread; waits for
+ * its stops. 0 or -errno, raised. */
 int seed_root(struct operation *op, struct channel *c);
 
 /* Names who holds @pid, for a clone3() that failed with EEXIST or for the check before. Returns -EEXIST, raised. */

@@ -3,7 +3,8 @@
 
 #include "tree/operation.h"
 
-/* How one puppet makes another task: clone3() with the wanted number. Tracer thread. */
+/* How one puppet makes another task: clone3() with the wanted number. Tracer thread; waits for the new task's first
+ * stop. 0 or -errno, raised. Tasks lie in the arena. */
 
 /* @maker makes @t, as its own child or, with @sibling, as a child of its parent. @t is stopped and ready for batches. */
 int sprout_task(struct operation *op, struct task *maker, struct task *t, bool sibling);

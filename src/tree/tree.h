@@ -3,7 +3,8 @@
 
 #include "tree/operation.h"
 
-/* The tree of a dump: found, stopped, described, let go. See task.h for what it is made of. */
+/* The tree of a dump: found, stopped, described, let go. See task.h for what it is made of. 0 or -errno, raised, unless
+ * said otherwise. */
 
 /* Refuses a root that cannot be dumped: gone, firn itself or an ancestor, a kernel thread. Touches nothing. */
 int tree_check_root(struct operation *op);

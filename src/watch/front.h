@@ -9,10 +9,10 @@ enum front_role { FRONT_DUMP, FRONT_RESTORE };
 typedef int (*engine_fn)(const struct options *o, void *arg);
 
 /*
- * Runs @engine under supervision and returns the exit code of the program (see EXIT CODES in firn(8)).
+ * Runs @engine under supervision and returns the exit code of the program (see EXIT STATUS in firn(8)).
  *
  * The front maps the recorder and writes the log's first line before anything that can block on foreign ground, then
- * forks the engine, drains its log (from a scribe thread: the front itself never touches a file that may hang),
+ * forks the engine, drains its log (a scribe does: the front itself never touches a file that may hang),
  * draws progress, turns SIGINT, SIGTERM and SIGHUP and passed deadlines into a cancelled operation, writes the stall
  * report, ends an engine that does not end by itself, and proves that every target is untraced and running.
  *

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "watch/front_report.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -222,6 +223,9 @@ int front_report_failure(struct front *f)
 	} else if (!cancelled && !crashed && e->hint[0]) {
 		(void)snprintf(advice, sizeof(advice), " %s%s", e->hint,
 			       e->hint[strlen(e->hint) - 1] == '.' ? "" : ".");
+		/* It stands behind a full stop; firn itself is written small. */
+		if (strncmp(e->hint, "firn ", 5) != 0)
+			advice[1] = (char)toupper((unsigned char)advice[1]);
 	}
 	if (f->role == FRONT_DUMP)
 		outcome_of_dump(f, outcome, sizeof(outcome));

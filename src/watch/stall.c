@@ -250,6 +250,9 @@ struct stall_cause stall_explain(const struct stall_facts *f)
 	} else if (f->verdict == VERDICT_DEADLINE) {
 		why.cause = "the operation moved all the time and was not done when its time was over";
 		why.advice = "raise --deadline";
+	} else if (f->engine.state == 'T') {
+		why.cause = "the engine itself was stopped by a signal";
+		why.advice = "see who sends SIGSTOP to firn, and ask again";
 	} else if (f->engine.state == 'R') {
 		why.cause = "the engine computes, or the machine has no processor time left for it";
 		why.advice = "look at the machine's load; a longer --stall-timeout helps";

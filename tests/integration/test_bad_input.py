@@ -207,7 +207,7 @@ def test_folder_on_a_dead_fuse_mount(program, firn, work):
     with dead_fuse(work) as path:
         outcome = h.run([*firn.command, "dump", "-t", w.pid, "-D", path / "images", "-W", work, "-o", work / "dump.log",
                          "--stall-timeout", "1"], timeout=30, log_path=work / "dump.log")
-        refused(outcome, "dead", codes=(4,))
+        refused(outcome, "open, images folder .*/dead/images", codes=(4,))
         assert outcome.seconds < 15, outcome
         untouched(w)
 
@@ -217,7 +217,7 @@ def test_restore_from_a_dead_fuse_mount(firn, work):
     with dead_fuse(work) as path:
         outcome = h.run([*firn.command, "restore", "-D", path / "images", "-W", work, "-o", work / "restore.log", "-d",
                          "--stall-timeout", "1"], timeout=30, log_path=work / "restore.log")
-        refused(outcome, "dead", codes=(4,))
+        refused(outcome, "open, images folder .*/dead/images", codes=(4,))
 
 
 # ---------------------------------------------------------------------------------------------------------- images

@@ -20,7 +20,7 @@
  * write the rest over their argument. Where the thread is already in restart_syscall (it was stopped before), the
  * number comes from the MOV to EAX before the SYSCALL instruction; only without one the image says EINTR.
  */
-#include "puppet/registers.h"
+#include "tree/registers.h"
 
 #include <asm/ldt.h>
 #include <elf.h>
