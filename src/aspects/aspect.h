@@ -54,8 +54,7 @@ int aspects_prepare_zombie(struct operation *op, struct task *t);
 /* dump, in this order; zombies have nothing to tell and are passed over */
 int aspects_collect(struct operation *op, struct task *t);       /* worker; every thread of the task */
 int aspects_peek(struct operation *op, struct task *t);          /* tracer; before the first call in the task */
-int aspects_ask(struct operation *op, struct task *t);           /* tracer: one batch per thread, runs it */
-int aspects_ask_thread(struct operation *op, struct thread *t);  /* tracer: the same for one thread */
+int aspects_ask_thread(struct operation *op, struct thread *t);  /* tracer: one batch, runs it */
 /*
  * restore. aspects_apply() gives up the privileges of the engine: what needs them (PR_SET_MM_MAP, mlock) comes first,
  * and nothing privileged after. The threads of a task come before its leader, whose dumpable flag their change of

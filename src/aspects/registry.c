@@ -138,15 +138,6 @@ int aspects_ask_thread(struct operation *op, struct thread *t)
 	return r;
 }
 
-int aspects_ask(struct operation *op, struct task *t)
-{
-	int r = 0;
-
-	for (size_t i = 0; i < t->n_threads && r == 0; i++)
-		r = aspects_ask_thread(op, &t->threads[i]);
-	return r;
-}
-
 int aspects_decode(struct operation *op, struct task *t)
 {
 	for (size_t i = 0; i < t->n_threads; i++) {

@@ -191,7 +191,13 @@ bool recorder_cancelled(void)
 {
 	if (!recorder || !atomic_load(&recorder->cancelled))
 		return false;
-	return recorder->step.stage != STAGE_ROLLBACK || atomic_load(&recorder->hurry);
+	return (recorder->step.stage != STAGE_ROLLBACK && recorder->step.stage != STAGE_PUPPET) ||
+	       atomic_load(&recorder->hurry);
+}
+
+bool recorder_end_asked(void)
+{
+	return recorder && atomic_load(&recorder->cancelled);
 }
 
 bool recorder_target_known(pid_t tid)

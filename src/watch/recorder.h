@@ -135,10 +135,12 @@ bool recorder_target_known(pid_t tid);
  * The front also sends the tracer thread SIGUSR1 every 100 ms until it ends, so that a blocking waitpid() or
  * futex() returns with EINTR (the handler does nothing, no SA_RESTART).
  *
- * In STAGE_ROLLBACK the answer is no, so that what heals a task can wait for it as usual; it becomes yes one second
- * after the cancelling, and two seconds after it the front kills the engine: what is left to do must then be quick.
+ * In STAGE_ROLLBACK and STAGE_PUPPET the answer is no, so that what heals a task can wait for it as usual; it becomes yes
+ * one second after the cancelling, and two seconds after it the front kills the engine: what is left to do must then be
+ * quick. Between two calls in a task ask recorder_end_asked(), which is the plain truth in every stage.
  */
 bool recorder_cancelled(void);
+bool recorder_end_asked(void);
 
 /* The log. Levels as CRIU counts them: 0 always, 1 error, 2 warning, 3 info, 4 debug, 5 each call in a target. */
 enum log_level { LOG_MSG, LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG, LOG_TRACE };
