@@ -22,6 +22,8 @@ static int check_all(struct operation *op)
 		r = tree_collect(op);
 	if (r == 0)
 		r = tree_check(op);
+	for (size_t i = 0; i < op->tree.n_tasks && r == 0; i++)
+		r = aspects_check(op, op->tree.tasks[i]);
 	if (r == 0)
 		r = files_collect(op);
 	for (size_t i = 0; i < op->tree.n_tasks && r == 0; i++) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "watch/front_report.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -220,7 +221,7 @@ int front_report_failure(struct front *f)
 
 		(void)snprintf(advice, sizeof(advice), " Likely cause: %s; %s.", why.cause, why.advice);
 	} else if (!cancelled && !crashed && e->hint[0]) {
-		(void)snprintf(advice, sizeof(advice), " %s%s", e->hint,
+		(void)snprintf(advice, sizeof(advice), " %c%s%s", toupper((unsigned char)e->hint[0]), e->hint + 1,
 			       e->hint[strlen(e->hint) - 1] == '.' ? "" : ".");
 	}
 	if (f->role == FRONT_DUMP)

@@ -120,6 +120,30 @@ def test_signalled_dump(sig, program, firn, work):
 
 
 @pytest.mark.timeout(120)
+@pytest.mark.parametrize("who,sig", [("front", signal.SIGINT), ("front", signal.SIGKILL), ("engine", signal.SIGKILL)],
+                         ids=["front-SIGINT", "front-SIGKILL", "engine-SIGKILL"])
+def test_ended_while_the_tasks_are_asked(who, sig, program, firn, work):
+    """So many threads that the end comes while firn's calls run in one of them: those go on, and nothing of firn is left."""
+    w = program("threads", "400")
+    log = w.images() / "dump.log"
+    maps = h.read_text(f"/proc/{w.pid}/maps")
+    for i in range(4):
+        log.unlink(missing_ok=True)
+        w.images().mkdir(exist_ok=True)
+        front = start_engine(firn.dump_argv(w.pid, w.images(), "--leave-running"), work / "engine.out")
+        h.wait_for(lambda: "puppet: stage begins" in h.read_text(log) or front.poll() is not None, "the stage", 20)
+        send(front, who, sig)
+        code = front.wait(20)
+        assert code in (0, 1, 5, -sig), h.read_text(log)
+        check_running(w, f"round {i}")
+        h.wait_for(lambda: not [p for p in h.children(os.getpid()) if p != w.pid and not h.gone(p)], "the engine's end", 20)
+        # a killed engine cannot take its area away
+        # a killed engine cannot take its area away
+        assert who == "engine" or h.read_text(f"/proc/{w.pid}/maps") == maps
+    w.finish(60)
+
+
+@pytest.mark.timeout(120)
 @pytest.mark.parametrize("who", ["engine", "front", "both"])
 def test_killed_restore(who, program, firn, work):
     """A restore that was killed before the tree was released leaves no task."""
