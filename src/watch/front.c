@@ -256,10 +256,12 @@ static int fail(struct front *f)
 {
 	pid_t keep[] = { f->engine_gone ? 0 : f->engine, f->scribe.pid };
 
-	if (f->role == FRONT_RESTORE && !atomic_load(&recorder->restore_released))
+	if (f->role == FRONT_RESTORE && !atomic_load(&recorder->restore_released)) {
 		f->left = rollback_end_restored(keep, ARRAY_SIZE(keep), f->had_children, PROVE_MS);
-	else
+		rollback_remove_names(PROVE_MS);
+	} else {
 		rollback_prove(f->engine, PROVE_MS, &f->proof);
+	}
 	return front_report_failure(f);
 }
 

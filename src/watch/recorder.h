@@ -61,6 +61,8 @@ struct recorder_target {
 #define RECORDER_TARGETS 65536
 #define RECORDER_RING (1u << 20)
 #define RECORDER_RUNNING 1
+#define RECORDER_NAMES 8
+#define RECORDER_NAME_SIZE 512
 
 struct recorder {
 	/* engine → front */
@@ -76,6 +78,7 @@ struct recorder {
 	_Atomic pid_t restored_root;        /* restore: the root task once it exists */
 	atomic_bool images_complete;        /* dump: committed; a failure from now on must keep the images */
 	atomic_bool restore_released;       /* restore: the tree runs and must no longer be killed */
+	char names[RECORDER_NAMES][RECORDER_NAME_SIZE];     /* restore: see recorder_name_add(); "" is free */
 	struct error error;                 /* valid once the engine has ended with a code other than 0 */
 	atomic_uint target_count;           /* held now */
 	atomic_uint target_slots;           /* ever used: a search ends when it met so many */
@@ -129,6 +132,11 @@ void recorder_target_add(pid_t pid, pid_t tid);
 void recorder_target_remove(pid_t tid);
 /* Was @tid ever added, or is it the restored root? */
 bool recorder_target_known(pid_t tid);
+
+/* restore: a file or an empty directory that the engine makes for a moment only. When the engine is killed before it has
+ * removed it, the front does. The worker's; best effort: what does not fit is not noted. */
+void recorder_name_add(const char *path);
+void recorder_name_remove(const char *path);
 
 /*
  * Has the front asked for an end (signal, deadline, stall)? Every loop and every interrupted wait of the engine asks.

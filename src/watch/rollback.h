@@ -29,3 +29,7 @@ bool rollback_have_children(void);
  * left.
  */
 size_t rollback_end_restored(const pid_t *keep, size_t n_keep, bool known_only, int timeout_ms);
+
+/* Removes the names that a killed engine has noted with recorder_name_add(). A process of its own does it, which is waited
+ * for at most so long: the file system may not answer. */
+void rollback_remove_names(int timeout_ms);

@@ -70,12 +70,13 @@ def sweep(firn, w, work, n, who, sig, codes):
         images = folder / "images"
         log = work / "engine.out"
         before = rounds(w)
-        front = start_engine(firn.dump_argv(w.pid, images, "--leave-running"), log)
+        # a machine without processor time for seconds must not look like a stall: that is not what is tested here
+        front = start_engine(firn.dump_argv(w.pid, images, "--leave-running", "--stall-timeout", "50"), log)
         spin_until(time.monotonic() + usual * (i + 0.5) / n)
         hit = send(front, who, sig)
         what = f"point {i} of {n} ({usual * i / n * 1000:.1f} ms)"
         try:
-            code = front.wait(20)
+            code = front.wait(60)
         except subprocess.TimeoutExpired:
             kill(front.pid)
             raise h.HarnessError(f"the front does not end after {what}\n{h.read_text(log)[-3000:]}") from None
@@ -172,5 +173,30 @@ def test_killed_restore(who, program, firn, work):
         h.wait_for(settled, lambda: f"settled after point {i}, exit code {code}\n{h.describe(w.pid)}", 20)
     h.kill_tree(w.pid)
     h.wait_for(lambda: h.gone(w.pid), "the tree's end")
+    w.restore(firn, images=images)
+    w.finish(60)
+
+
+@pytest.mark.timeout(120)
+def test_killed_restore_leaves_no_names(program, firn, work):
+    """Deleted files get a name for a moment: the front removes it when the engine is killed then."""
+    w = program("fd_ghost", "links")
+    w.dump(firn)
+    usual = w.restore(firn).seconds
+    images = w.images(0)
+    n = 25
+    for i in range(n):
+        h.kill_tree(w.pid)
+        h.wait_for(lambda: h.gone(w.pid), "the tree's end")
+        h.end_strays()
+        before = sorted(os.listdir(work))
+        front = start_engine(firn.restore_argv(images), work / "engine.out")
+        spin_until(time.monotonic() + usual * (i + 0.5) / n)
+        send(front, "engine", signal.SIGKILL)
+        if front.wait(20) != 0:
+            assert sorted({*before, "engine.out"}) == sorted({*os.listdir(work), "engine.out"}), f"point {i}"
+    h.kill_tree(w.pid)
+    h.wait_for(lambda: h.gone(w.pid), "the tree's end")
+    h.end_strays()
     w.restore(firn, images=images)
     w.finish(60)
