@@ -24,6 +24,9 @@ enum { ASK_MORE = 1 };
 struct aspect {
 	const char *name;
 
+	/* dump: can it be carried? From t->status alone; called before anything is frozen, and again after. 0, or
+	 * -EOPNOTSUPP with a sentence and a hint. Worker thread. */
+	int (*check)(struct operation *op, struct thread *t);
 	/* dump, from outside: /proc, ptrace-free system calls. Worker thread. */
 	int (*collect_task)(struct operation *op, struct task *t);
 	int (*collect_thread)(struct operation *op, struct thread *t);
@@ -52,10 +55,10 @@ int aspects_prepare(struct operation *op, struct thread *t);
 int aspects_prepare_zombie(struct operation *op, struct task *t);
 
 /* dump, in this order; zombies have nothing to tell and are passed over */
+int aspects_check(struct operation *op, struct task *t);         /* worker; before the freeze, and after */
 int aspects_collect(struct operation *op, struct task *t);       /* worker; every thread of the task */
 int aspects_peek(struct operation *op, struct task *t);          /* tracer; before the first call in the task */
-int aspects_ask(struct operation *op, struct task *t);           /* tracer: one batch per thread, runs it */
-int aspects_ask_thread(struct operation *op, struct thread *t);  /* tracer: the same for one thread */
+int aspects_ask_thread(struct operation *op, struct thread *t);  /* tracer: one batch, runs it */
 /*
  * restore. aspects_apply() gives up the privileges of the engine: what needs them (PR_SET_MM_MAP, mlock) comes first,
  * and nothing privileged after. The threads of a task come before its leader, whose dumpable flag their change of

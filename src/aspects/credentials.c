@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <linux/capability.h>
 #include <linux/securebits.h>
+#include <sys/capability.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 
@@ -82,6 +83,7 @@ static int decode(struct operation *op, struct thread *t)
 {
 	const CredsEntry *m = t->core->thread_core->creds;
 	uint64_t missing;
+	char *name;
 	const uint32_t ids[] = { m ? m->uid : 0, m ? m->euid : 0, m ? m->suid : 0, m ? m->fsuid : 0,
 				 m ? m->gid : 0, m ? m->egid : 0, m ? m->sgid : 0, m ? m->fsgid : 0 };
 
@@ -99,8 +101,10 @@ static int decode(struct operation *op, struct thread *t)
 	missing = caps_of(m->cap_prm, m->n_cap_prm) & ~op->features->cap_eff;
 	if (!missing)
 		return 0;
-	(void)error_raise(op->error, EPERM, "core-%d.img: the thread had capability %d, which firn itself lacks", t->tid,
-			  __builtin_ctzll(missing));
+	name = cap_to_name((cap_value_t)__builtin_ctzll(missing));
+	(void)error_raise(op->error, EPERM, "core-%d.img: the thread had %s, which firn itself lacks", t->tid,
+			  name ? name : "a capability");
+	cap_free(name);
 	error_hint(op->error, "Run the restore with at least the capabilities that the tasks had (capabilities(7)).");
 	return -EPERM;
 }

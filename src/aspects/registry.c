@@ -40,6 +40,18 @@ const struct aspect *const aspects[] = {
 const size_t n_aspects = sizeof(aspects) / sizeof(aspects[0]);
 #define N_ASPECTS (sizeof(aspects) / sizeof(aspects[0]))
 
+int aspects_check(struct operation *op, struct task *t)
+{
+	for (size_t i = 0; i < t->n_threads; i++)
+		for (size_t k = 0; k < N_ASPECTS; k++) {
+			int r = aspects[k]->check ? aspects[k]->check(op, &t->threads[i]) : 0;
+
+			if (r < 0)
+				return r;
+		}
+	return 0;
+}
+
 int aspects_collect(struct operation *op, struct task *t)
 {
 	int r = 0;
@@ -135,15 +147,6 @@ int aspects_ask_thread(struct operation *op, struct thread *t)
 	if (r == 0)
 		r = interview_run(&v);
 	batch_end(&v.batch);
-	return r;
-}
-
-int aspects_ask(struct operation *op, struct task *t)
-{
-	int r = 0;
-
-	for (size_t i = 0; i < t->n_threads && r == 0; i++)
-		r = aspects_ask_thread(op, &t->threads[i]);
 	return r;
 }
 

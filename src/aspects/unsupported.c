@@ -2,7 +2,7 @@
 /* What firn refuses of a thread as a whole. */
 #include "aspects/common.h"
 
-static int collect_thread(struct operation *op, struct thread *t)
+static int check(struct operation *op, struct thread *t)
 {
 	if (t->status.seccomp != 0) {
 		(void)aspect_refuse(op, t, "is confined by seccomp (%s), which firn does not carry yet",
@@ -22,6 +22,6 @@ static int peek(struct operation *op, struct thread *t)
 
 const struct aspect unsupported_aspect = {
 	.name = "what is not carried",
-	.collect_thread = collect_thread,
+	.check = check,
 	.peek = peek,
 };

@@ -54,7 +54,9 @@ static int collect(void *arg)
 	for (size_t i = 0; i < op->tree.n_tasks && r == 0; i++) {
 		struct task *t = op->tree.tasks[i];
 
-		r = prepare_messages(op, t);
+		r = aspects_check(op, t);
+		if (r == 0)
+			r = prepare_messages(op, t);
 		if (r == 0)
 			r = aspects_collect(op, t);
 		if (r == 0 && t->state != TASK_ZOMBIE && t->mm_owner == t)

@@ -21,13 +21,43 @@ static const struct proc_map *find_vdso(const struct task *t)
 /* Each thread in turn: an area serves one batch at a time. Tasks that share the memory share the area. */
 static int interview_task(struct operation *op, struct task *t, struct puppet_area *area)
 {
-	int r;
+	int r = 0;
 
 	for (size_t i = 0; i < t->n_threads; i++)
 		t->threads[i].puppet.area = area;
-	r = aspects_ask(op, t);
-	for (size_t i = 0; i < t->n_threads && r == 0; i++)
-		r = registers_peek(op, &t->threads[i]);
+	for (size_t i = 0; i < t->n_threads && r == 0; i++) {
+		r = recorder_end_asked() ? error_raise(op->error, ECANCELED, "cancelled while the tasks were asked")
+					 : aspects_ask_thread(op, &t->threads[i]);
+		if (r == 0)
+			r = registers_peek(op, &t->threads[i]);
+	}
+	return r;
+}
+
+/* A thread whose calls were cut short still needs the area: it finishes them there, and heals. */
+static bool area_in_use(const struct operation *op, const struct task *first)
+{
+	for (size_t i = 0; i < op->tree.n_tasks; i++) {
+		const struct task *t = op->tree.tasks[i];
+
+		for (size_t k = 0; k < t->n_threads; k++)
+			if (t->mm_owner == first && t->threads[k].puppet.running)
+				return true;
+	}
+	return false;
+}
+
+/* Best effort after an error, which is the one to be told. */
+static int leave_space(struct operation *op, struct gate *g, struct task *first, int r)
+{
+	struct puppet *p = &first->threads[0].puppet;
+	struct error ignored = { 0 };
+
+	if (!p->area)
+		return r;
+	if (!area_in_use(op, first))
+		return area_unmap(g, p, r < 0 ? &ignored : op->error) < 0 && r == 0 ? -op->error->number : r;
+	log_warn(first->pid, "firn's area is left in the task: a call in it did not end");
 	return r;
 }
 
@@ -74,13 +104,7 @@ static int interview_space(struct operation *op, struct task *first)
 	for (size_t i = 0; i < op->tree.n_tasks && r == 0; i++)
 		if (op->tree.tasks[i]->mm_owner == first && op->tree.tasks[i]->state != TASK_ZOMBIE)
 			r = interview_task(op, op->tree.tasks[i], p->area);
-	if (p->area) {
-		struct error ignored = { 0 };
-		int undo = area_unmap(&gate, p, r < 0 ? &ignored : op->error);
-
-		if (r == 0)
-			r = undo;
-	}
+	r = leave_space(op, &gate, first, r);
 	gate_close(&gate);
 	return r;
 }

@@ -2,16 +2,43 @@
 #include "dump/precheck.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "aspects/aspect.h"
+#include "base/cleanup.h"
 #include "kinds/kind.h"
 #include "memory/memory.h"
 #include "tree/tree.h"
+#include "watch/recorder.h"
 
 /* A task may end or change under our eyes: only a refusal counts here, whatever else fails is looked at again. */
 static bool is_refusal(int r)
 {
 	return r == -EOPNOTSUPP;
+}
+
+/*
+ * A task in a frozen control group can be stopped (version 2) but makes no call until it is thawed. Where it sleeps is
+ * the one sign of it that belongs to the task: __refrigerator() with version 1 and do_freezer_trap(), mostly inlined into
+ * get_signal(), with version 2. A task that is stopped is in do_signal_stop() and in state T.
+ */
+static int check_thawed(struct operation *op, const struct task *t)
+{
+	static const char *const frozen_in[] = { "__refrigerator", "do_freezer_trap", "get_signal" };
+	char where[64];
+
+	recorder_step(t->pid, t->comm, "read", "/proc/%d/wchan", t->pid);
+	if (read_proc_wchan(t->proc_fd, where, sizeof(where)) < 0)
+		return 0;
+	for (size_t i = 0; i < ARRAY_SIZE(frozen_in); i++)
+		if (strcmp(where, frozen_in[i]) == 0 && t->stat.state != 'T' && t->stat.state != 't') {
+			(void)error_raise(op->error, EOPNOTSUPP,
+					  "pid %d (%s) is in a frozen control group, where it cannot answer", t->pid,
+					  t->comm);
+			error_hint(op->error, "Thaw the group for the dump (cgroup.freeze, freezer.state).");
+			return -EOPNOTSUPP;
+		}
+	return 0;
 }
 
 static int check_all(struct operation *op)
@@ -22,6 +49,10 @@ static int check_all(struct operation *op)
 		r = tree_collect(op);
 	if (r == 0)
 		r = tree_check(op);
+	for (size_t i = 0; i < op->tree.n_tasks && r == 0; i++)
+		r = check_thawed(op, op->tree.tasks[i]);
+	for (size_t i = 0; i < op->tree.n_tasks && r == 0; i++)
+		r = aspects_check(op, op->tree.tasks[i]);
 	if (r == 0)
 		r = files_collect(op);
 	for (size_t i = 0; i < op->tree.n_tasks && r == 0; i++) {
@@ -37,7 +68,9 @@ static int check_all(struct operation *op)
 int precheck_tree(const struct operation *dump)
 {
 	struct error error = { 0 };
-	struct operation op = { .error = &error, .options = dump->options, .features = dump->features, .images = { .fd = -1 } };
+	struct operation op = {
+		.error = &error, .options = dump->options, .features = dump->features, .images = { .fd = -1 }
+	};
 	int r = check_all(&op);
 
 	if (is_refusal(r))

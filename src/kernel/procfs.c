@@ -330,3 +330,13 @@ int read_proc_auxv(int dirfd, struct arena *a, uint64_t **ret, size_t *ret_n)
 
 	return n < 0 ? (int)n : parse_proc_auxv(buf, (size_t)n, a, ret, ret_n);
 }
+
+int read_proc_wchan(int dirfd, char *ret, size_t size)
+{
+	long n = procfs_read_record(dirfd, "wchan", ret, size);
+
+	if (n < 0)
+		return (int)n;
+	ret[n] = '\0';
+	return 0;
+}

@@ -148,3 +148,5 @@ int read_proc_number(int dirfd, const char *name, int base, long long *ret);
  * task without an address space. */
 int parse_proc_auxv(const char *text, size_t len, struct arena *a, uint64_t **ret, size_t *ret_n);
 int read_proc_auxv(int dirfd, struct arena *a, uint64_t **ret, size_t *ret_n);
+/* wchan: the kernel function that a task sleeps in; "0" when it runs, or when that is not to be known. */
+int read_proc_wchan(int dirfd, char *ret, size_t size);

@@ -263,6 +263,7 @@ static void remove_dirs(struct making *m)
 static void remove_name(const struct making *m, const char *name)
 {
 	(void)unlinkat(AT_FDCWD, name, S_ISDIR(m->entry->mode) ? AT_REMOVEDIR : 0);
+	recorder_name_remove(name);
 }
 
 static int make_inode(struct making *m)
@@ -273,14 +274,18 @@ static int make_inode(struct making *m)
 
 	if (!name)
 		return raise_no_memory(op);
+	recorder_name_add(name);
 	if (S_ISDIR(m->entry->mode))
 		r = mkdir(name, 0700);
 	else if (S_ISFIFO(m->entry->mode))
 		r = mkfifo(name, 0600);
 	else
 		r = m->base = open(name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (r < 0)
-		return error_raise_call(op->error, errno, "creat", "%s, for a deleted file", name);
+	if (r < 0) {
+		r = error_raise_call(op->error, errno, "creat", "%s, for a deleted file", name);
+		recorder_name_remove(name);
+		return r;
+	}
 	m->temporary = name;
 	if (m->base < 0) {
 		m->base = open(name, (S_ISDIR(m->entry->mode) ? O_DIRECTORY : O_RDWR | O_NONBLOCK) | O_NOFOLLOW | O_CLOEXEC);
@@ -309,11 +314,14 @@ static int open_under(struct making *m, struct file *f)
 		f->fd = reopen(m->base, flags);
 		return f->fd < 0 ? error_raise_call(m->op->error, -f->fd, "open", "%s (deleted)", name) : 0;
 	}
+	recorder_name_add(name);
+	if (dir) {
+		recorder_name_remove(m->temporary);
+		m->temporary = NULL;
+	}
 	f->fd = open(name, flags);
 	r = f->fd < 0 ? -errno : 0;
 	remove_name(m, name);
-	if (dir)
-		m->temporary = NULL;
 	if (r < 0)
 		return error_raise_call(m->op->error, -r, "open", "%s (deleted)", name);
 	return 0;

@@ -61,12 +61,15 @@ int area_map(struct gate *g, struct puppet *p, struct arena *a, struct error *e)
 	if (!area)
 		return error_raise(e, ENOMEM, "pid %d (%s): no memory for its area", p->pid, p->comm);
 	p->area = area;
-	r = gate_call(g, p, __NR_mprotect, (uint64_t[6]){ area->scratch, AREA_SCRATCH, PROT_READ | PROT_WRITE }, &ret, e);
+	/* Shared memory is no data of the task: RLIMIT_DATA, which may be used up, does not count it. */
+	r = gate_call(g, p, __NR_mmap,
+		      (uint64_t[6]){ area->scratch, AREA_SCRATCH, PROT_READ | PROT_WRITE,
+				     MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, (uint64_t)-1, 0 },
+		      &ret, e);
 	if (r < 0)
 		return r;
-	if (ret < 0)
-		return error_raise_call(e, (int)-ret, "mprotect", "pid %d (%s): firn's scratch area in the task", p->pid,
-					p->comm);
+	if (ret < 0 && ret > -4096)
+		return error_raise_call(e, (int)-ret, "mmap", "pid %d (%s): firn's scratch area in the task", p->pid, p->comm);
 	if (pwrite(g->mem_fd, stub_begin, len, (off_t)area->code) != (ssize_t)len)
 		return error_raise_call(e, errno, "pwrite", "pid %d (%s), /proc/%d/mem at firn's stub", p->pid, p->comm,
 					p->pid);

@@ -20,6 +20,7 @@ struct gate {
 	uint64_t address;
 	int mem_fd;                     /* /proc/PID/mem, owned */
 	bool written;
+	bool busy;                      /* a call was cut short: the task may still be in it */
 };
 
 /* Finds room for the gate in the vdso at [start, end). -EOPNOTSUPP raised when there is none. */

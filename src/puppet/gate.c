@@ -139,7 +139,11 @@ int gate_call(struct gate *g, struct puppet *p, long nr, const uint64_t args[6],
 
 	recorder_step(p->pid, p->comm, syscall_name(nr), "in the task, through the gate");
 	r = gate_write(g, p, e);
-	return r < 0 ? r : puppet_single_call(p, g->address, nr, args, ret, e);
+	if (r < 0)
+		return r;
+	r = puppet_single_call(p, g->address, nr, args, ret, e);
+	g->busy = p->running;
+	return r;
 }
 
 void gate_close(struct gate *g)
@@ -148,7 +152,10 @@ void gate_close(struct gate *g)
 
 	if (g->mem_fd < 0)
 		return;
-	if (g->written && pwrite(g->mem_fd, zeros, GATE_SIZE, (off_t)g->address) < 0)
+	/* A task that is in there heals by itself, if the code stays. */
+	if (g->busy)
+		log_warn(0, "the gate is left in a vdso: its call did not end");
+	else if (g->written && pwrite(g->mem_fd, zeros, GATE_SIZE, (off_t)g->address) < 0)
 		log_warn(0, "the gate could not be wiped off a vdso: %s", strerror(errno));
 	close(g->mem_fd);
 	g->mem_fd = -1;

@@ -115,6 +115,16 @@ static int leave_syscall_stop(struct puppet *p, struct error *e)
 	return r;
 }
 
+/* The mask first, then the registers: see puppet_start(). */
+static int give_back(struct puppet *p, struct error *e)
+{
+	if (TRACE(PTRACE_SETSIGMASK, p->pid, p->tid, sizeof(p->sigmask), &p->sigmask, e) < 0 ||
+	    TRACE(PTRACE_SETREGS, p->pid, p->tid, 0, &p->regs, e) < 0)
+		return -e->number;
+	p->running = false;
+	return 0;
+}
+
 /* Waits until the stub is behind its last system call. */
 static int wait_parked(struct puppet *p, struct error *e)
 {
@@ -132,8 +142,10 @@ static int wait_parked(struct puppet *p, struct error *e)
 		case STUB_PARKED:
 			return p->park_signal ? 0 : leave_syscall_stop(p, e);
 		case STUB_BROKEN:
-			return error_raise(e, EFAULT, "pid %d (%s), thread %d: signal %d in the stub at %#llx", p->pid, p->comm,
-					   p->tid, WSTOPSIG(status), regs.rip);
+			(void)error_raise(e, EFAULT, "pid %d (%s), thread %d: signal %d in the stub at %#llx", p->pid, p->comm,
+					  p->tid, WSTOPSIG(status), regs.rip);
+			(void)give_back(p, e);
+			return -EFAULT;
 		case STUB_WORKS:
 			break;
 		}
@@ -162,13 +174,10 @@ int puppet_finish(struct batch *b, struct error *e)
 	recorder_step(p->pid, p->comm, b->n_calls ? syscall_name(b->calls[0].nr) : "nothing",
 		      "thread %d: a batch of %zu calls in the task", p->tid, b->n_calls);
 	r = wait_parked(p, e);
-	p->running = false;
 	if (r < 0)
 		return r;
 	r = transfer(b, &h, false, e);
-	/* The mask first, then the registers: see puppet_start(). */
-	if (TRACE(PTRACE_SETSIGMASK, p->pid, p->tid, sizeof(p->sigmask), &p->sigmask, e) < 0 ||
-	    TRACE(PTRACE_SETREGS, p->pid, p->tid, 0, &p->regs, e) < 0 || r < 0)
+	if (give_back(p, e) < 0 || r < 0)
 		return -e->number;
 	b->failed = h.done;
 	if (log_verbosity >= LOG_TRACE)

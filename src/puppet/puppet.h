@@ -30,7 +30,7 @@ struct puppet {
 	uint64_t sigmask;               /* likewise */
 	bool regs_known;
 	int park_signal;                /* ignored by the process, neither blocked nor pending; 0: there is none */
-	bool running;                   /* between puppet_start() and puppet_finish() */
+	bool running;                   /* it may be in firn's code: started, and not known to be back */
 	int stop_signal;                /* of the group stop in which it was found; 0: none */
 	bool stop_again;                /* a SIGSTOP came while firn worked in it: sent again at the end */
 };

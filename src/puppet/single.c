@@ -63,8 +63,10 @@ int puppet_single_call(struct puppet *p, uint64_t at, long nr, const uint64_t ar
 	regs.eflags &= ~0x100ull; /* TF */
 	/* Registers before mask here, mask before registers below: the gate's healing code puts both back. */
 	r = set_state(p, &regs, ~0ull, false, e);
-	if (r == 0)
+	if (r == 0) {
+		p->running = true;
 		r = step(p, PTRACE_SYSCALL, false, e);
+	}
 	if (r == 0)
 		r = step(p, PTRACE_SYSCALL, false, e);
 	if (r == 0)
@@ -81,6 +83,7 @@ int puppet_single_call(struct puppet *p, uint64_t at, long nr, const uint64_t ar
 		r = set_state(p, &p->regs, p->sigmask, true, e);
 	if (r < 0)
 		return r;
+	p->running = false;
 	*ret = (int64_t)regs.rax;
 	log_trace(p->pid, "%s in the task = %lld", syscall_name(nr), (long long)*ret);
 	return 0;

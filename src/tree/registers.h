@@ -9,7 +9,7 @@
  */
 
 /*
- * dump: fills core->thread_info from t->puppet.regs and NT_X86_XSTATE. Call it after aspects_ask(): whether an
+ * dump: fills core->thread_info from t->puppet.regs and NT_X86_XSTATE. Call it after aspects_ask_thread(): whether an
  * interrupted system call is made again depends on the pending signals and their actions.
  */
 int registers_peek(struct operation *op, struct thread *t);

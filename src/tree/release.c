@@ -27,7 +27,13 @@ static void let_go(struct task *t, enum tree_fate fate)
 		signal_task(t, SIGSTOP);
 	for (size_t i = 0; i < t->n_threads; i++) {
 		struct thread *th = &t->threads[i];
-		int r = seize_release(&th->puppet);
+		int r;
+
+		/* Its stop was not taken: it may be for a signal, which PTRACE_DETACH without it would drop. The kernel
+		 * lets the thread go, with the signal, when the engine ends. */
+		if (!th->seized || th->puppet.running)
+			continue;
+		r = seize_release(&th->puppet);
 
 		if (r < 0 && r != -ESRCH)
 			log_warn(t->pid, "thread %d could not be detached: %s", th->tid, strerror(-r));

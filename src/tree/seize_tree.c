@@ -39,17 +39,34 @@ static int check_not_ancestor(struct operation *op, const struct proc_stat *root
 	return 0;
 }
 
+/* /proc/TID is there for every thread too, although no listing shows it: man 5 proc. */
+static int check_not_thread(struct operation *op, int proc_fd, const struct proc_stat *stat)
+{
+	struct proc_status status;
+	int r = read_proc_status(proc_fd, &op->arena, &status);
+
+	if (r < 0 || status.tgid == stat->pid)
+		return r;
+	(void)error_raise(op->error, EINVAL, "pid %d (%s) is a thread of process %d, not a process", stat->pid, stat->comm,
+			  status.tgid);
+	error_hint(op->error, "Give the process: --tree %d.", status.tgid);
+	return -EINVAL;
+}
+
 int tree_check_root(struct operation *op)
 {
 	pid_t pid = op->options->tree;
+	AUTOCLOSE int fd = -1;
 	struct proc_stat stat;
-	int fd, r;
+	int r;
 
 	recorder_step(pid, NULL, "open", "/proc/%d", pid);
 	fd = procfs_open(pid);
 	r = fd < 0 ? fd : read_proc_stat(fd, &stat);
-	if (fd >= 0)
-		close(fd);
+	if (r == 0)
+		r = check_not_thread(op, fd, &stat);
+	if (error_is_set(op->error))
+		return r;
 	if (r < 0) {
 		(void)error_raise(op->error, -r == ENOENT ? ESRCH : -r, "pid %d: no such process", pid);
 		error_hint(op->error, "Give the pid of a running process with --tree, as seen from where firn runs.");

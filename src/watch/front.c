@@ -259,6 +259,7 @@ static int fail(struct front *f)
 	if (f->role == FRONT_RESTORE && !atomic_load(&recorder->restore_released)) {
 		f->left = rollback_end_restored(keep, ARRAY_SIZE(keep), f->had_children, PROVE_MS);
 		rollback_remove_segments();
+		rollback_remove_names(PROVE_MS);
 	} else {
 		rollback_prove(f->engine, PROVE_MS, &f->proof);
 	}

@@ -221,7 +221,7 @@ int front_report_failure(struct front *f)
 
 		(void)snprintf(advice, sizeof(advice), " Likely cause: %s; %s.", why.cause, why.advice);
 	} else if (!cancelled && !crashed && e->hint[0]) {
-		(void)snprintf(advice, sizeof(advice), " %s%s", e->hint,
+		(void)snprintf(advice, sizeof(advice), " %c%s%s", toupper((unsigned char)e->hint[0]), e->hint + 1,
 			       e->hint[strlen(e->hint) - 1] == '.' ? "" : ".");
 		/* It stands behind a full stop; firn itself is written small. */
 		if (strncmp(e->hint, "firn ", 5) != 0)

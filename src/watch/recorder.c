@@ -207,11 +207,43 @@ void recorder_segment_remove(int id)
 	}
 }
 
+void recorder_name_add(const char *path)
+{
+	size_t len = strlen(path);
+
+	if (!recorder || len == 0 || len >= RECORDER_NAME_SIZE)
+		return;
+	for (size_t i = 0; i < RECORDER_NAMES; i++) {
+		char *name = recorder->names[i];
+
+		if (name[0])
+			continue;
+		/* The first byte last: an engine that is killed meanwhile leaves the whole name, or none. */
+		memcpy(name + 1, path + 1, len);
+		atomic_thread_fence(memory_order_release);
+		*(volatile char *)name = path[0];
+		return;
+	}
+}
+
+void recorder_name_remove(const char *path)
+{
+	for (size_t i = 0; recorder && i < RECORDER_NAMES; i++)
+		if (strcmp(recorder->names[i], path) == 0)
+			*(volatile char *)recorder->names[i] = '\0';
+}
+
 bool recorder_cancelled(void)
 {
 	if (!recorder || !atomic_load(&recorder->cancelled))
 		return false;
-	return recorder->step.stage != STAGE_ROLLBACK || atomic_load(&recorder->hurry);
+	return (recorder->step.stage != STAGE_ROLLBACK && recorder->step.stage != STAGE_PUPPET) ||
+	       atomic_load(&recorder->hurry);
+}
+
+bool recorder_end_asked(void)
+{
+	return recorder && atomic_load(&recorder->cancelled);
 }
 
 bool recorder_target_known(pid_t tid)

@@ -62,6 +62,8 @@ struct recorder_target {
 #define RECORDER_SEGMENTS 256
 #define RECORDER_RING (1u << 20)
 #define RECORDER_RUNNING 1
+#define RECORDER_NAMES 8
+#define RECORDER_NAME_SIZE 512
 
 struct recorder {
 	/* engine → front */
@@ -77,6 +79,7 @@ struct recorder {
 	_Atomic pid_t restored_root;        /* restore: the root task once it exists */
 	atomic_bool images_complete;        /* dump: committed; a failure from now on must keep the images */
 	atomic_bool restore_released;       /* restore: the tree runs and must no longer be killed */
+	char names[RECORDER_NAMES][RECORDER_NAME_SIZE];     /* restore: see recorder_name_add(); "" is free */
 	struct error error;                 /* valid once the engine has ended with a code other than 0 */
 	atomic_uint target_count;           /* held now */
 	atomic_uint target_slots;           /* ever used: a search ends when it met so many */
@@ -136,15 +139,22 @@ bool recorder_target_known(pid_t tid);
 void recorder_segment_add(int id);
 void recorder_segment_remove(int id);
 
+/* restore: a file or an empty directory that the engine makes for a moment only. When the engine is killed before it has
+ * removed it, the front does. The worker's; best effort: what does not fit is not noted. */
+void recorder_name_add(const char *path);
+void recorder_name_remove(const char *path);
+
 /*
  * Has the front asked for an end (signal, deadline, stall)? Every loop and every interrupted wait of the engine asks.
  * The front also sends the tracer thread SIGUSR1 every 100 ms until it ends, so that a blocking waitpid() or
  * futex() returns with EINTR (the handler does nothing, no SA_RESTART).
  *
- * In STAGE_ROLLBACK the answer is no, so that what heals a task can wait for it as usual; it becomes yes one second
- * after the cancelling, and two seconds after it the front kills the engine: what is left to do must then be quick.
+ * In STAGE_ROLLBACK and STAGE_PUPPET the answer is no, so that what heals a task can wait for it as usual; it becomes yes
+ * one second after the cancelling, and two seconds after it the front kills the engine: what is left to do must then be
+ * quick. Between two calls in a task ask recorder_end_asked(), which is the plain truth in every stage.
  */
 bool recorder_cancelled(void);
+bool recorder_end_asked(void);
 
 /* The log. Levels as CRIU counts them: 0 always, 1 error, 2 warning, 3 info, 4 debug, 5 each call in a target. */
 enum log_level { LOG_MSG, LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG, LOG_TRACE };

@@ -132,3 +132,31 @@ void rollback_remove_segments(void)
 			(void)shmctl(id, IPC_RMID, NULL);
 	}
 }
+
+static bool have_names(void)
+{
+	for (size_t i = 0; i < RECORDER_NAMES; i++)
+		if (recorder->names[i][0])
+			return true;
+	return false;
+}
+
+void rollback_remove_names(int timeout_ms)
+{
+	uint64_t until = monotonic_ns() + (uint64_t)timeout_ms * 1000000;
+	pid_t pid = have_names() ? fork() : -1;
+
+	if (pid == 0) {
+		for (size_t i = 0; i < RECORDER_NAMES; i++)
+			if (recorder->names[i][0] && unlink(recorder->names[i]) < 0)
+				(void)rmdir(recorder->names[i]);
+		_exit(0);
+	}
+	while (pid > 0 && waitpid(pid, NULL, WNOHANG) == 0) {
+		if (monotonic_ns() >= until) {
+			(void)kill(pid, SIGKILL);
+			return;
+		}
+		pause_briefly();
+	}
+}

@@ -32,3 +32,7 @@ size_t rollback_end_restored(const pid_t *keep, size_t n_keep, bool known_only, 
 
 /* The same for System V segments that the engine made and did not remove again: they would outlive everything. */
 void rollback_remove_segments(void);
+
+/* Removes the names that a killed engine has noted with recorder_name_add(). A process of its own does it, which is waited
+ * for at most so long: the file system may not answer. */
+void rollback_remove_names(int timeout_ms);

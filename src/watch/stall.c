@@ -204,21 +204,29 @@ static bool explain_task(const struct stall_facts *f, struct stall_cause *ret)
 
 	if (!task->pid || task->gone)
 		return false;
+	/* Version 1 freezes in __refrigerator() or, since Linux 6.1, where the task sleeps; version 2 in do_freezer_trap(),
+	 * which is a part of get_signal(). */
+	if (waits_in(task, "freez") || waits_in(task, "refrigerator") || strcmp(task->wchan, "get_signal") == 0) {
+		ret->cause = "the task's control group is frozen";
+		ret->advice = "thaw the group (cgroup.freeze or freezer.state), then try again";
+		return true;
+	}
+	if (waits_in(task, "vfork")) {
+		ret->cause =
+			"the task waits for its child of a vfork(), and nothing can stop it until that child has ended "
+			"or executed a program";
+		ret->advice = "try again when the child has done so";
+		return true;
+	}
 	if (task->state == 'D') {
 		ret->cause = "the task itself is in uninterruptible sleep in the kernel, where nothing can stop it";
 		ret->advice = "see what it waits for (its system call and kernel function above): most often a file "
-			      "server or "
-			      "a disk that does not answer, or a vfork() whose child runs on";
+			      "server or a disk that does not answer, or a frozen control group (freezer.state)";
 		return true;
 	}
 	if (task->tracer && task->tracer != f->tracer.pid && task->tracer != f->tracer.tid) {
 		ret->cause = "another tracer holds the task";
 		ret->advice = "end that debugger or tracer first";
-		return true;
-	}
-	if (waits_in(task, "freez")) {
-		ret->cause = "the task's control group is frozen";
-		ret->advice = "thaw the group (cgroup.freeze), then try again";
 		return true;
 	}
 	return false;

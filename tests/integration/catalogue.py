@@ -58,6 +58,8 @@ ENTRIES = [
     *each("signals", "actions", "pending", "altstack", "handler"),
     *each("timers", "itimer", "posix", "alarm"),
     Entry("thread_state"),
+    # hard to stop, to ask or to rebuild
+    *each("hard_states", "blocked", "ignored", "caught", "data", "stack", "nofile", "nproc", "sigpending", "memlock"),
     # attributes
     Entry("credentials", ("user",)),
     Entry("credentials", ("root",), root_only=True, criu="prlimit of another user's task needs CAP_SYS_RESOURCE"),

@@ -120,9 +120,10 @@ def describe(pid):
 
 
 def mounts():
-    """Mounts that a test or firn may have made; others on the machine come and go."""
+    """Mounts that a test or firn may have made; others on the machine come and go, those of another run of tests too."""
     points = (line.split()[4] for line in read_text("/proc/self/mountinfo").splitlines())
-    return sorted(p for p in points if "firn" in p)
+    own = Folder.base.name if Folder.base else "firn-tests-none"
+    return sorted(p for p in points if "firn" in p and ("firn-tests-" not in p or own in p))
 
 
 # --------------------------------------------------------------------------------------------------------- engines

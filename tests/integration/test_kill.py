@@ -70,12 +70,13 @@ def sweep(firn, w, work, n, who, sig, codes):
         images = folder / "images"
         log = work / "engine.out"
         before = rounds(w)
-        front = start_engine(firn.dump_argv(w.pid, images, "--leave-running"), log)
+        # a machine without processor time for seconds must not look like a stall: that is not what is tested here
+        front = start_engine(firn.dump_argv(w.pid, images, "--leave-running", "--stall-timeout", "50"), log)
         spin_until(time.monotonic() + usual * (i + 0.5) / n)
         hit = send(front, who, sig)
         what = f"point {i} of {n} ({usual * i / n * 1000:.1f} ms)"
         try:
-            code = front.wait(20)
+            code = front.wait(60)
         except subprocess.TimeoutExpired:
             kill(front.pid)
             raise h.HarnessError(f"the front does not end after {what}\n{h.read_text(log)[-3000:]}") from None
@@ -120,6 +121,30 @@ def test_signalled_dump(sig, program, firn, work):
 
 
 @pytest.mark.timeout(120)
+@pytest.mark.parametrize("who,sig", [("front", signal.SIGINT), ("front", signal.SIGKILL), ("engine", signal.SIGKILL)],
+                         ids=["front-SIGINT", "front-SIGKILL", "engine-SIGKILL"])
+def test_ended_while_the_tasks_are_asked(who, sig, program, firn, work):
+    """So many threads that the end comes while firn's calls run in one of them: those go on, and nothing of firn is left."""
+    w = program("threads", "400")
+    log = w.images() / "dump.log"
+    maps = h.read_text(f"/proc/{w.pid}/maps")
+    for i in range(4):
+        log.unlink(missing_ok=True)
+        w.images().mkdir(exist_ok=True)
+        front = start_engine(firn.dump_argv(w.pid, w.images(), "--leave-running"), work / "engine.out")
+        h.wait_for(lambda: "puppet: stage begins" in h.read_text(log) or front.poll() is not None, "the stage", 20)
+        send(front, who, sig)
+        code = front.wait(20)
+        assert code in (0, 1, 5, -sig), h.read_text(log)
+        check_running(w, f"round {i}")
+        h.wait_for(lambda: not [p for p in h.children(os.getpid()) if p != w.pid and not h.gone(p)], "the engine's end", 20)
+        # a killed engine cannot take its area away
+        # a killed engine cannot take its area away
+        assert who == "engine" or h.read_text(f"/proc/{w.pid}/maps") == maps
+    w.finish(60)
+
+
+@pytest.mark.timeout(120)
 @pytest.mark.parametrize("who", ["engine", "front", "both"])
 def test_killed_restore(who, program, firn, work):
     """A restore that was killed before the tree was released leaves no task."""
@@ -148,5 +173,30 @@ def test_killed_restore(who, program, firn, work):
         h.wait_for(settled, lambda: f"settled after point {i}, exit code {code}\n{h.describe(w.pid)}", 20)
     h.kill_tree(w.pid)
     h.wait_for(lambda: h.gone(w.pid), "the tree's end")
+    w.restore(firn, images=images)
+    w.finish(60)
+
+
+@pytest.mark.timeout(120)
+def test_killed_restore_leaves_no_names(program, firn, work):
+    """Deleted files get a name for a moment: the front removes it when the engine is killed then."""
+    w = program("fd_ghost", "links")
+    w.dump(firn)
+    usual = w.restore(firn).seconds
+    images = w.images(0)
+    n = 25
+    for i in range(n):
+        h.kill_tree(w.pid)
+        h.wait_for(lambda: h.gone(w.pid), "the tree's end")
+        h.end_strays()
+        before = sorted(os.listdir(work))
+        front = start_engine(firn.restore_argv(images), work / "engine.out")
+        spin_until(time.monotonic() + usual * (i + 0.5) / n)
+        send(front, "engine", signal.SIGKILL)
+        if front.wait(20) != 0:
+            assert sorted({*before, "engine.out"}) == sorted({*os.listdir(work), "engine.out"}), f"point {i}"
+    h.kill_tree(w.pid)
+    h.wait_for(lambda: h.gone(w.pid), "the tree's end")
+    h.end_strays()
     w.restore(firn, images=images)
     w.finish(60)

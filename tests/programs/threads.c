@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Threads: ids, thread-local storage, names, signal masks, stacks, joins afterwards (clear_child_tid), a mutex that is
- * held and waited for, a condition that is waited for. */
+ * held and waited for, a condition that is waited for. threads FOLDER [COUNT] */
 #include "check.h"
 
 #include <pthread.h>
 
-#define N 16
+#define MAX_THREADS 512
 
 struct worker {
 	pthread_t thread;
@@ -13,7 +13,7 @@ struct worker {
 	int index;
 };
 
-static struct worker workers[N];
+static struct worker workers[MAX_THREADS];
 static __thread int tls_value;
 static __thread char tls_block[3000];
 static pthread_mutex_t held = PTHREAD_MUTEX_INITIALIZER, gate_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -35,7 +35,7 @@ static void *work(void *arg)
 	snprintf(name, sizeof(name), "worker %d)(", w->index);
 	pthread_setname_np(pthread_self(), name);
 	sigemptyset(&mask);
-	sigaddset(&mask, SIGRTMIN + w->index);
+	sigaddset(&mask, SIGRTMIN + w->index % 30);
 	sigaddset(&mask, SIGUSR1);
 	pthread_sigmask(SIG_SETMASK, &mask, NULL);
 	prepared++;
@@ -69,14 +69,18 @@ static void *work(void *arg)
 
 int main(int argc, char **argv)
 {
+	int n = argc > 2 ? atoi(argv[2]) : 16;
+
+	if (n > MAX_THREADS)
+		n = MAX_THREADS;
 	check_begin(argc, argv);
 	pthread_mutex_lock(&held);
-	for (int i = 0; i < N; i++) {
+	for (int i = 0; i < n; i++) {
 		workers[i].index = i;
 		if (pthread_create(&workers[i].thread, NULL, work, &workers[i]))
 			DIE("pthread_create");
 	}
-	WAIT_FOR(prepared == N);
+	WAIT_FOR(prepared == n);
 	check_ready();
 	CHECK_EQ(passed, 0, "threads through a held mutex");
 	pthread_mutex_unlock(&held);
@@ -84,7 +88,7 @@ int main(int argc, char **argv)
 	gate_open = true;
 	pthread_cond_broadcast(&gate);
 	pthread_mutex_unlock(&gate_lock);
-	for (int i = 0; i < N; i++) {
+	for (int i = 0; i < n; i++) {
 		void *ret = NULL;
 
 		CHECK_EQ(pthread_join(workers[i].thread, &ret), 0, "pthread_join");

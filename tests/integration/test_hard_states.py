@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Tasks in states in which they cannot be stopped or asked: a sentence within the limits, and they go on."""
+
+import contextlib
+import os
+import pathlib
+import re
+import signal
+import subprocess
+
+import pytest
+
+import firn_harness as h
+
+
+def refused(outcome, *words, codes):
+    assert outcome.code in codes, outcome
+    for word in words:
+        assert re.search(str(word), outcome.err), f"{word!r} is not in what it said\n{outcome}"
+
+
+@pytest.mark.timeout(60)
+def test_parent_of_a_vfork(program, firn):
+    """It cannot be stopped before its child has ended or executed something."""
+    w = program("hard_states", "vfork")
+    outcome = firn.dump(w.pid, w.images(), "--stall-timeout", "1")
+    refused(outcome, w.pid, r"waits for its child of a vfork\(\)", codes=(4,))
+    assert outcome.seconds < 10, outcome
+    assert not h.tracers(w.pid)
+    w.finish()
+
+
+def test_zombie_leader(program, firn):
+    w = program("hard_states", "zombie_leader")
+    refused(firn.dump(w.pid, w.images()), w.pid, "ended", codes=(1, 3))
+    assert not h.tracers(w.pid)
+    w.finish()
+
+
+def test_tracer_in_the_tree(program, firn):
+    """A task of the tree traces another: the tracer is named, and goes on tracing."""
+    w = program("hard_states", "tracer")
+    before = h.tracers(w.pid)
+    assert list(before.values()) == [w.pid]
+    refused(firn.dump(w.pid, w.images()), f"traced by pid {w.pid}", codes=(1, 3))
+    assert h.tracers(w.pid) == before
+    w.finish()
+
+
+def test_no_address_space_left(program, firn):
+    w = program("hard_states", "as")
+    refused(firn.dump(w.pid, w.images()), w.pid, "mmap.*Cannot allocate memory", "ulimit -v", codes=(1,))
+    w.finish()
+
+
+def test_refused_before_the_freeze(program, firn):
+    """What /proc shows without the task being stopped is refused before it is."""
+    w = program("not_carried", "seccomp")
+    outcome = firn.dump(w.pid, w.images())
+    refused(outcome, w.pid, "seccomp", codes=(3,))
+    assert "seize: stage begins" not in outcome.log, outcome
+    w.finish()
+
+
+@contextlib.contextmanager
+def group(kind, parent, *files):
+    path = pathlib.Path(parent) / f"firn-test-{os.getpid()}-{kind}"
+    try:
+        path.mkdir()
+    except OSError as e:
+        pytest.skip(f"{path}: {e}")
+    try:
+        if not all((path / f).exists() for f in files):
+            pytest.skip(f"{path} has not {files}")
+        yield path
+    finally:
+        h.wait_for(lambda: not h.read_text(path / "cgroup.procs").strip(), "the group is empty")
+        path.rmdir()
+
+
+def mounts_of(fstype, option=""):
+    for line in h.read_text("/proc/self/mountinfo").splitlines():
+        left, right = line.split(" - ")
+        if right.split()[0] == fstype and (not option or option in right.split()[2].split(",")):
+            return left.split()[4]
+    pytest.skip(f"no {fstype} {option} is mounted")
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_frozen_cgroup(version, program, firn):
+    """It cannot be stopped (v1), or can but makes no call (v2)."""
+    if version == "v2":
+        parent, state, frozen, thawed = mounts_of("cgroup2"), "cgroup.freeze", "1", "0"
+    else:
+        parent, state, frozen, thawed = mounts_of("cgroup", "freezer"), "freezer.state", "FROZEN", "THAWED"
+    w = program("mem_anon")
+    with group(version, parent, state) as path:
+        (path / "cgroup.procs").write_text(str(w.pid))
+        try:
+            (path / state).write_text(frozen)
+            h.wait_for(lambda: h.read_text(f"/proc/{w.pid}/wchan") in ("do_freezer_trap", "get_signal") or
+                       h.state(w.pid) == "D", "frozen")
+            outcome = firn.dump(w.pid, w.images(), "--leave-running", "--stall-timeout", "1")
+            assert outcome.seconds < 15, outcome
+            # since Linux 6.1 version 1 may freeze a task where it sleeps: then only its state D is seen, and it stalls
+            refused(outcome, w.pid, "a frozen control group", codes=(3,) if version == "v2" else (3, 4))
+        finally:
+            (path / state).write_text(thawed)
+            h.wait_for(lambda: not h.tracers(w.pid), "untraced")
+            (pathlib.Path(parent) / "cgroup.procs").write_text(str(w.pid))
+    w.finish()
+
+
+@pytest.mark.timeout(60)
+def test_frozen_while_it_is_dumped(program, firn, work):
+    """The group is frozen when firn is at work in the task: it is let go, and goes on as before when it is thawed."""
+    parent = mounts_of("cgroup2")
+    w = program("threads", "400")
+    with group("midway", parent, "cgroup.freeze") as path:
+        (path / "cgroup.procs").write_text(str(w.pid))
+        w.images().mkdir()
+        argv = firn.dump_argv(w.pid, w.images(), "--leave-running", "--stall-timeout", "1")
+        front = subprocess.Popen(argv, stderr=subprocess.DEVNULL)
+        try:
+            h.wait_for(lambda: "puppet: stage begins" in h.read_text(w.images() / "dump.log"), "the stage")
+            (path / "cgroup.freeze").write_text("1")
+            assert front.wait(20) in (0, 4), h.read_text(w.images() / "dump.log")
+        finally:
+            (path / "cgroup.freeze").write_text("0")
+            h.wait_for(lambda: not h.tracers(w.pid), "untraced")
+            (pathlib.Path(parent) / "cgroup.procs").write_text(str(w.pid))
+    w.finish()
+
+
+def test_exec_and_exit_storm(firn, start, work):
+    """Programs that execute others, fork and exit at any moment: a dump, or a sentence that names one."""
+    for i in range(10):
+        w = start(["/bin/sh", "-c", "for i in 1 2 3 4 5 6 7 8 9 10; do /bin/true & exec_me=$(/bin/true); done; exec sleep 0.01"])
+        outcome = firn.dump(w.pid, work / f"images{i}", "--leave-running")
+        assert outcome.code in (0, 1, 3), outcome
+        assert outcome.ok or re.search(r"pid \d+", outcome.err), outcome
+        h.wait_for(lambda: w.poll() is not None, lambda: f"its end\n{h.describe(w.pid)}\n{outcome}")
+        assert w.poll() == 0, f"it ended with {w.poll()}\n{outcome}"
+
+
+def test_two_dumps_at_once(program, firn, work):
+    """One of them may win; both answer, and the target goes on."""
+    w = program("threads", "100")
+    for i in range(5):
+        folders = [h.Folder.images(work) / f"{i}-{k}" for k in range(2)]
+        for f in folders:
+            f.mkdir()
+        both = [subprocess.Popen(firn.dump_argv(w.pid, f, "--leave-running"), stderr=subprocess.PIPE, text=True)
+                for f in folders]
+        for p in both:
+            err = p.communicate(timeout=30)[1]
+            assert p.returncode in (0, 1), err
+            assert p.returncode == 0 or re.search("traced by pid", err), err
+        assert not h.tracers(w.pid)
+    w.finish()
+
+
+def test_two_dumps_into_one_folder(program, firn, work):
+    a = program("mem_anon")
+    images = h.Folder.images(work) / "one"
+    images.mkdir()
+    both = [subprocess.Popen(firn.dump_argv(a.pid, images, "--leave-running"), stderr=subprocess.PIPE, text=True)
+            for _ in range(4)]
+    texts = [p.communicate(timeout=30)[1] for p in both]
+    codes = [p.returncode for p in both]
+    assert all(c in (0, 1) for c in codes), (codes, texts)
+    a.finish()
+
+
+@pytest.mark.timeout(60)
+def test_two_restores_at_once(program, firn, request):
+    """One gets the pids; the others say that they are taken, and leave alone what is not theirs."""
+    w = program("tree_shapes")
+    w.dump(firn)
+    argv = firn.restore_argv(w.images())
+    all_ = [subprocess.Popen(argv, stderr=subprocess.PIPE, text=True) for _ in range(4)]
+    texts = [p.communicate(timeout=30)[1] for p in all_]
+    codes = [p.returncode for p in all_]
+    assert sorted(codes) in ([0, 1, 1, 1], [1, 1, 1, 1]), (codes, texts)
+    for code, text in zip(codes, texts):
+        assert code == 0 or re.search("pid .* taken|still held", text), text
+    if 0 not in codes:
+        return
+    w.process, w.exit_code, w.restored = None, None, True
+    w.rounds += 1
+    (w.protocol / "restored").touch()
+    w.finish()
+
+
+def test_stopped_by_a_signal(program, firn):
+    w = program("mem_anon")
+    os.kill(w.pid, signal.SIGSTOP)
+    h.wait_for(lambda: h.state(w.pid) == "T", "stopped")
+    assert firn.dump(w.pid, w.images(), "--leave-running").ok
+    assert h.state(w.pid) == "T" and not h.tracers(w.pid)
+    os.kill(w.pid, signal.SIGCONT)
+    w.finish()
