@@ -189,14 +189,14 @@ int files_create(struct operation *op)
 	return 0;
 }
 
-int files_connect(struct operation *op)
+static int connect_all(struct operation *op, bool last)
 {
 	int r;
 
 	for (size_t i = 0; i < op->files->n_files; i++) {
 		struct file *f = op->files->files[i];
 
-		if (f->connected || !f->kind->connect)
+		if (f->connected || !f->kind->connect || f->kind->connect_last != last)
 			continue;
 		file_step(f, "connect");
 		r = f->kind->connect(op, f);
@@ -205,6 +205,13 @@ int files_connect(struct operation *op)
 		f->connected = true;
 	}
 	return 0;
+}
+
+int files_connect(struct operation *op)
+{
+	int r = connect_all(op, false);
+
+	return r == 0 ? connect_all(op, true) : r;
 }
 
 int files_finish(struct operation *op)
