@@ -44,7 +44,8 @@ static bool epoll_recognise(const struct fd_facts *f)
 	return strcmp(f->link, "anon_inode:[eventpoll]") == 0;
 }
 
-bool epoll_target_is_plain(const struct file *f)
+/* Does the readiness of @f depend on nothing but the object, wherever it is asked from? */
+static bool is_plain(const struct file *f)
 {
 	return f->kind == &kind_pipe || f->kind == &kind_fifo || f->kind == &kind_eventfd || f->kind == &kind_timerfd ||
 	       f->kind == &kind_unix_socket || f->kind == &kind_inet_socket;
@@ -82,24 +83,99 @@ static int count_same_numbers(struct targets *t)
 	return 0;
 }
 
-/* Is the open file of firn's descriptor @fd the one of the entry? 0, 1, or -errno: -ENOENT when there is no such entry. */
-static int is_target(const struct file *epoll, const struct target *t, int fd)
+/* kcmp() of firn's descriptor @fd with the entry: 0 the same, 1 and 2 an order, or -errno: -ENOENT when there is no such
+ * entry. The kernel walks through the whole set to find it: with ten thousand targets that counts. */
+static int compare_target(const struct file *epoll, const struct target *t, int fd)
 {
 	struct kcmp_epoll_slot slot = { (uint32_t)epoll->facts.fd, (uint32_t)t->seen.tfd, t->nth };
-	int r = sys_kcmp(getpid(), getpid(), KCMP_EPOLL_TFD, (unsigned long)fd, (unsigned long)&slot);
 
-	return r < 0 ? r : r == 0;
+	return sys_kcmp(getpid(), getpid(), KCMP_EPOLL_TFD, (unsigned long)fd, (unsigned long)&slot);
 }
 
-static int is_file(const struct file *epoll, const struct target *t, const struct file *f)
+/* As compare_target(), for a file that is likely the one. 3: it is not. */
+static int compare_likely(const struct file *epoll, const struct target *t, const struct file *f)
 {
-	if (f->facts.fd < 0 || f->facts.info.ino != t->seen.ino)
-		return 0;
-	/* A socket's inode has one open file and no other. To find an entry, kcmp() walks through the whole set: with
-	 * ten thousand connections that counts. */
+	if (!f || f->facts.fd < 0 || f->facts.info.ino != t->seen.ino)
+		return 3;
+	/* A socket's inode has one open file and no other. */
 	if (S_ISSOCK(f->facts.st.st_mode) && t->alone)
-		return 1;
-	return is_target(epoll, t, f->facts.fd);
+		return 0;
+	return compare_target(epoll, t, f->facts.fd);
+}
+
+/* Every open file, by inode and then in the order of the kernel's addresses, which kcmp() tells of targets too. */
+struct sorted {
+	struct file **files;
+	size_t n;
+	size_t n_files; /* of the table when this was made; it grows while files are dumped */
+};
+
+static int compare_files(const void *pa, const void *pb)
+{
+	const struct file *a = *(struct file *const *)pa, *b = *(struct file *const *)pb;
+	int r;
+
+	if (a->facts.info.ino != b->facts.info.ino)
+		return a->facts.info.ino < b->facts.info.ino ? -1 : 1;
+	r = a == b ? 0
+		   : sys_kcmp(getpid(), getpid(), KCMP_FILE, (unsigned long)a->facts.fd, (unsigned long)b->facts.fd);
+	return r == 1 ? -1 : r == 2;
+}
+
+static int sort_files(struct operation *op, struct sorted **ret)
+{
+	struct sorted **slot = (struct sorted **)files_kind_state(op, &kind_epoll), *s = *slot;
+
+	*ret = s;
+	if (s && s->n_files == op->files->n_files)
+		return 0;
+	s = arena_alloc(&op->arena, sizeof(*s));
+	if (!s)
+		return raise_no_memory(op);
+	s->n_files = op->files->n_files;
+	s->files = arena_array(&op->arena, s->n_files, sizeof(*s->files));
+	if (!s->files)
+		return raise_no_memory(op);
+	for (size_t i = 0; i < s->n_files; i++) {
+		if (op->files->files[i]->facts.fd >= 0)
+			s->files[s->n++] = op->files->files[i];
+	}
+	qsort(s->files, s->n, sizeof(*s->files), compare_files);
+	*slot = *ret = s;
+	return 0;
+}
+
+/* NULL: no open file of the tree is it. -ENOENT: the entry is gone. */
+static int search_files(struct operation *op, const struct file *epoll, const struct target *t, struct file **ret)
+{
+	struct sorted *s;
+	size_t low = 0, high;
+	int r = sort_files(op, &s);
+
+	*ret = NULL;
+	if (r < 0)
+		return r;
+	for (high = s->n; low < high;) {
+		size_t mid = low + (high - low) / 2;
+		struct file *f = s->files[mid];
+
+		if (f->facts.info.ino == t->seen.ino) {
+			r = compare_target(epoll, t, f->facts.fd);
+			if (r < 0)
+				return r;
+		} else {
+			r = f->facts.info.ino < t->seen.ino ? 1 : 2;
+		}
+		if (r == 0) {
+			*ret = f;
+			return 0;
+		}
+		if (r == 1)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return 0;
 }
 
 static struct file *file_at(const struct task *t, int number)
@@ -124,33 +200,27 @@ static bool opened_meanwhile(const struct file *epoll, const struct target *t)
 {
 	AUTOCLOSE int fd = sys_pidfd_getfd(epoll->facts.task->pidfd, t->seen.tfd);
 
-	return fd >= 0 && is_target(epoll, t, fd) != 0;
+	return fd >= 0 && compare_target(epoll, t, fd) <= 0;
 }
 
 static int find_target(struct operation *op, const struct file *epoll, struct target *t)
 {
 	struct file *f = file_at(epoll->facts.task->files_owner, t->seen.tfd);
-	int r = f ? is_file(epoll, t, f) : 0;
+	int r = compare_likely(epoll, t, f);
 
-	for (size_t i = 0; i < op->files->n_files && r == 0; i++) {
-		f = op->files->files[i];
-		r = is_file(epoll, t, f);
-	}
-	if (r == 0) {
-		/* Whatever is compared, an entry that is gone gives ENOENT. */
-		r = is_target(epoll, t, epoll->facts.fd);
-		if (r == 0)
-			return 0;
-		f = NULL;
-	}
-	if (r == -ENOENT || r == -EBADF) {
+	if (r > 0)
+		r = search_files(op, epoll, t, &f);
+	/* Whatever it is compared with, an entry that is gone gives ENOENT. */
+	if (r == 0 && !f)
+		r = compare_target(epoll, t, epoll->facts.fd) == -ENOENT ? -ENOENT : 0;
+	if (r == -ENOENT) {
 		t->gone = true;
 		return 0;
 	}
-	if (r < 0)
+	if (r < 0 && !error_is_set(op->error))
 		return error_raise_call(op->error, -r, "kcmp(KCMP_EPOLL_TFD)", "%s", facts_describe(op, &epoll->facts));
 	t->file = f;
-	return 0;
+	return r;
 }
 
 static int raise_unknown(struct operation *op, const struct file *epoll, const struct target *t)
@@ -182,6 +252,7 @@ static int find_targets(struct operation *op, struct file *f, struct targets *re
 		if (recorder_cancelled())
 			return error_raise(op->error, ECANCELED,
 					   "cancelled while it was found out what an epoll watches");
+		recorder_moved(0);
 		r = find_target(op, f, &ret->all[i]);
 		if (r < 0)
 			return r;
@@ -223,7 +294,7 @@ static bool is_quiet(const struct file *f, const struct targets *t)
 	for (size_t i = 0; i < t->n; i++) {
 		if (t->all[i].gone)
 			continue;
-		if (!epoll_target_is_plain(t->all[i].file))
+		if (!is_plain(t->all[i].file))
 			return false;
 		edges |= (t->all[i].seen.events & EPOLLET) != 0;
 	}
@@ -306,7 +377,9 @@ static int epoll_create_(struct operation *op, struct file *f)
 
 static int epoll_finish(struct operation *op, struct file *f)
 {
-	return fown_apply(op, f->fd, f->entry->epfd->fown, f->describe);
+	int r = epolls_fill(op);
+
+	return r < 0 ? r : fown_apply(op, f->fd, f->entry->epfd->fown, f->describe);
 }
 
 static void epoll_describe(const FileEntry *entry, char *buf, size_t size)
@@ -334,8 +407,7 @@ const struct kind kind_epoll = {
 	.dump = epoll_dump,
 	.decode = epoll_decode,
 	.create = epoll_create_,
-	.connect = epoll_connect,
-	.connect_last = true,
 	.finish = epoll_finish,
+	.finish_last = true,
 	.describe = epoll_describe,
 };

@@ -5,7 +5,7 @@
 
 /*
  * restore: adds to the epolls what must be added by the task itself (signalfds, see epoll_restore.c). After descriptors
- * were placed and threads exist. Tracer thread.
+ * were placed and after files_finish(). Tracer thread.
  */
 int epolls_attach(struct operation *op, struct channel *c);
 
@@ -21,7 +21,5 @@ int epolls_attach(struct operation *op, struct channel *c);
  */
 #define EPOLL_FLAG_QUIET 1u
 
-/* Does the readiness of @f depend on nothing but the object, wherever it is asked from? */
-bool epoll_target_is_plain(const struct file *f);
-
-int epoll_connect(struct operation *op, struct file *f);
+/* Fills every epoll of the tree, at the first call. */
+int epolls_fill(struct operation *op);

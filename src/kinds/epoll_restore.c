@@ -4,7 +4,7 @@
  * EPOLL_CTL_MOD or EPOLL_CTL_DEL by the task must name the same. The numbers of the image are any numbers, of one task
  * or another, and may be closed by now; so the sets are filled by a thread with an empty table of its own, which fetches
  * each open file from the engine and holds it at its number for the moment of the call. Nobody else's numbers are in
- * the way, and no task needs to be there yet.
+ * the way. That comes last of all: what is watched has its data by then.
  *
  * A signalfd is different. It is ready when the signals of whoever asks are, and an epoll is woken by the signals
  * of the task that made the call (signalfd_poll(), fs/signalfd.c: current->sighand). So the task itself adds it.
@@ -12,10 +12,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/close_range.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -126,14 +128,50 @@ static bool has_fired(const EventpollTfdEntry *m)
 	return (m->events & EPOLLONESHOT) && !(m->events & ~(uint32_t)EPOLL_PRIVATE_BITS);
 }
 
-static enum target_class class_of(const struct file *epoll, const struct file *target, const EventpollTfdEntry *m)
+static bool pipe_has_both_ends(const struct operation *op, const struct file *f)
+{
+	const PipeEntry *m = f->entry->pipe;
+
+	for (size_t i = 0; m && i < op->files->n_files; i++) {
+		const FileEntry *o = op->files->files[i]->entry;
+
+		if (o->type == FD_TYPES__PIPE && o->pipe && o->pipe->pipe_id == m->pipe_id &&
+		    (o->pipe->flags & O_ACCMODE) != (m->flags & O_ACCMODE))
+			return true;
+	}
+	return false;
+}
+
+/* Is @f as it was dumped until the tasks run? Not when somebody outside of the tree can send, connect or write meanwhile:
+ * an edge that came since must not be taken for an old one. */
+static bool is_out_of_reach(const struct operation *op, const struct file *f)
+{
+	const FileEntry *m = f->entry;
+
+	switch (m->type) {
+	case FD_TYPES__EVENTFD:
+		return true;
+	case FD_TYPES__TIMERFD:
+		return m->tfd && m->tfd->ticks > 0;
+	case FD_TYPES__PIPE:
+		return pipe_has_both_ends(op, f);
+	case FD_TYPES__UNIXSK:
+		return m->usk && (m->usk->type == SOCK_STREAM || m->usk->type == SOCK_SEQPACKET) &&
+		       m->usk->state == TCP_ESTABLISHED && m->usk->peer != 0;
+	default:
+		return false;
+	}
+}
+
+static enum target_class class_of(const struct operation *op, const struct file *epoll, const struct file *target,
+				  const EventpollTfdEntry *m)
 {
 	if (target->kind == &kind_signalfd)
 		return TARGET_OF_TASK;
 	if (has_fired(m))
 		return TARGET_FIRED;
 	if ((epoll->entry->epfd->flags & EPOLL_FLAG_QUIET) && (m->events & EPOLLET) && !(m->events & EPOLLONESHOT) &&
-	    epoll_target_is_plain(target))
+	    is_out_of_reach(op, target))
 		return TARGET_TOLD;
 	return TARGET_PLAIN;
 }
@@ -244,7 +282,7 @@ static int fill_class(struct scratch *s, const struct file *f, enum target_class
 
 		if (recorder_cancelled())
 			return error_raise(s->op->error, ECANCELED, "cancelled while epolls were filled");
-		if (class_of(f, target, m->tfd[i]) != class)
+		if (class_of(s->op, f, target, m->tfd[i]) != class)
 			continue;
 		r = add_target(s, f, target, m->tfd[i]);
 		n++;
@@ -288,12 +326,16 @@ static void *scratch_main(void *arg)
 }
 
 /* All at once: one thread serves every epoll. */
-int epoll_connect(struct operation *op, struct file *f)
+int epolls_fill(struct operation *op)
 {
 	struct scratch s = { .op = op, .self = -1, .epoll = -1 };
+	void **filled = files_kind_state(op, &kind_epoll);
 	pthread_t thread;
 	int number, r = 0;
 
+	if (*filled)
+		return 0;
+	*filled = op;
 	for (size_t i = 0; i < op->files->n_files && r == 0; i++) {
 		if (op->files->files[i]->kind == &kind_epoll)
 			r = find_targets(op, op->files->files[i]);
@@ -302,12 +344,8 @@ int epoll_connect(struct operation *op, struct file *f)
 		return r;
 	number = pthread_create(&thread, NULL, scratch_main, &s);
 	if (number != 0)
-		return error_raise_call(op->error, number, "pthread_create", "%s", f->describe);
+		return error_raise_call(op->error, number, "pthread_create", "a table of descriptors for epolls");
 	(void)pthread_join(thread, NULL);
-	for (size_t i = 0; i < op->files->n_files; i++) {
-		if (op->files->files[i]->kind == &kind_epoll)
-			op->files->files[i]->connected = true;
-	}
 	return s.result;
 }
 
@@ -409,7 +447,7 @@ int epolls_attach(struct operation *op, struct channel *c)
 		for (size_t k = 0; f->kind == &kind_epoll && k < m->n_tfd && r == 0; k++) {
 			const struct file *target = target_file(f, k);
 
-			if (class_of(f, target, m->tfd[k]) == TARGET_OF_TASK)
+			if (class_of(op, f, target, m->tfd[k]) == TARGET_OF_TASK)
 				r = attach(op, c, f, target, m->tfd[k]);
 		}
 		if (r < 0)

@@ -85,10 +85,10 @@ struct kind {
 	int (*create)(struct operation *op, struct file *f);
 	/* After every file was created: peers, queued data, epoll targets, names that must appear late. May be NULL. */
 	int (*connect)(struct operation *op, struct file *f);
-	/* connect comes after that of every kind without this mark: what an epoll watches must have its data. */
-	bool connect_last;
 	/* After memory and before the tasks run. May be NULL. */
 	int (*finish)(struct operation *op, struct file *f);
+	/* finish comes after that of every kind without this mark: what an epoll watches must have its data. */
+	bool finish_last;
 
 	/* Undo what a failed restore left outside of descriptors (a name in a directory). May be NULL. */
 	void (*release)(struct operation *op, struct file *f);
