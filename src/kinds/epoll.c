@@ -5,8 +5,9 @@
  * since, or stand for another file, while the open file lives on through a dup() or in another task. So the number is kept
  * as it is, and the open file is found by kcmp(KCMP_EPOLL_TFD), Linux 4.13.
  *
- * In the image an entry has its number (tfd), and its id is that of the open file. CRIU writes the epoll's own id there
- * and reads none: it takes what stands at the number in the table of the task that restores the epoll.
+ * In the image an entry has its number (tfd), and its id is that of the open file. CRIU writes 0 there, with a number at
+ * which the file still stands, and reads none: it takes what is at the number in the table of the task that restores the
+ * epoll.
  */
 #include "kinds/epoll.h"
 
@@ -360,7 +361,7 @@ static int epoll_decode(struct operation *op, struct file *f)
 	if (!m || m->id != f->id)
 		return raise_damaged(op, f, "the epoll");
 	for (size_t i = 0; i < m->n_tfd; i++) {
-		if (m->tfd[i]->tfd > INT32_MAX || !files_find(op, m->tfd[i]->id))
+		if (m->tfd[i]->tfd > INT32_MAX || (m->tfd[i]->id != 0 && !files_find(op, m->tfd[i]->id)))
 			return raise_damaged(op, f, "a target of the epoll");
 	}
 	f->describe = arena_printf(&op->arena, "epoll of %zu", m->n_tfd);

@@ -100,7 +100,7 @@ static int find_targets(struct operation *op, struct file *f)
 	if (!targets)
 		return raise_no_memory(op);
 	for (size_t i = 0; i < m->n_tfd; i++) {
-		if (m->tfd[i]->id != f->id)
+		if (m->tfd[i]->id != 0)
 			targets[i] = files_find(op, m->tfd[i]->id);
 		else
 			missing = true;
