@@ -131,15 +131,6 @@ static void describe_terminal(const struct show *s, const TtyFileEntry *m, char 
 	(void)snprintf(buf, size, "%s, terminal %u", path ? path : "?", m->tty_info_id);
 }
 
-static void describe_timer(const TimerfdEntry *m, char *buf, size_t size)
-{
-	if (m->vsec || m->vnsec)
-		(void)snprintf(buf, size, "clock %u, next in %llu.%03llu s", m->clockid, (unsigned long long)m->vsec,
-			       (unsigned long long)m->vnsec / 1000000);
-	else
-		(void)snprintf(buf, size, "clock %u, not armed", m->clockid);
-}
-
 /* The entry's own message by its type; kinds may rely on it. */
 static bool has_body(const FileEntry *f)
 {
@@ -177,12 +168,6 @@ static void describe_simple(const struct show *s, const FileEntry *f, char *buf,
 	} else if (f->fifo) {
 		path = f->fifo->has_regf_id ? show_file_path(s, f->fifo->regf_id) : f->reg ? f->reg->name : NULL;
 		(void)snprintf(buf, size, "%s", path ? path : "?");
-	} else if (f->efd) {
-		(void)snprintf(buf, size, "counter %llu", (unsigned long long)f->efd->counter);
-	} else if (f->epfd) {
-		(void)snprintf(buf, size, "watches %zu", f->epfd->n_tfd);
-	} else if (f->sgfd) {
-		(void)snprintf(buf, size, "mask 0x%llx", (unsigned long long)f->sgfd->sigmask);
 	} else if (f->ify) {
 		(void)snprintf(buf, size, "watches %zu", f->ify->n_wd);
 	} else if (f->ffy) {
@@ -221,8 +206,6 @@ void show_describe_file(const struct show *s, const FileEntry *f, char *buf, siz
 		describe_memfd(s, f->memfd, buf, size);
 	else if (f->tty)
 		describe_terminal(s, f->tty, buf, size);
-	else if (f->tfd)
-		describe_timer(f->tfd, buf, size);
 	else
 		describe_simple(s, f, buf, size);
 }

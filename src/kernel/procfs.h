@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <sys/resource.h>
 #include <sys/types.h>
+#include <time.h>
 
 #include "base/arena.h"
 
@@ -107,6 +108,30 @@ struct proc_fdinfo {                     /* /proc/PID/fdinfo/N */
 };
 int parse_proc_fdinfo(const char *text, size_t len, struct arena *a, struct proc_fdinfo *ret);
 int read_proc_fdinfo(int dirfd, int fd, struct arena *a, struct proc_fdinfo *ret);
+
+/*
+ * The own lines of three kinds of descriptors, out of proc_fdinfo.rest; lines of others (file locks) are passed over.
+ * -EINVAL when a line is not as expected or is missing, -ENOMEM.
+ */
+struct proc_epoll_target {               /* one line of an epoll: man 5 proc_pid_fdinfo */
+	int tfd;                         /* as it was called in the table of the task that added it */
+	uint32_t events;                 /* EPOLL*; with EPOLLONESHOT alone, and nothing to wait for: it has fired */
+	uint64_t data;
+	int64_t pos;
+	uint64_t ino;                    /* as in proc_fdinfo.ino */
+	uint32_t dev;                    /* of the file system, as the kernel counts: major << 20 | minor */
+};
+int parse_fdinfo_epoll(const char *rest, struct arena *a, struct proc_epoll_target **ret, size_t *ret_n);
+
+int parse_fdinfo_signalfd(const char *rest, uint64_t *ret_mask);    /* bit 0: signal 1 */
+
+struct proc_timerfd {
+	int clockid;
+	uint64_t ticks;                  /* not read yet */
+	uint32_t settime_flags;          /* TFD_TIMER_ABSTIME, TFD_TIMER_CANCEL_ON_SET */
+	struct timespec value, interval; /* the value is what remains, whatever the flags; 0: disarmed, or just expired */
+};
+int parse_fdinfo_timerfd(const char *rest, struct proc_timerfd *ret);
 
 /* Descriptor numbers of /proc/PID/fd, ascending. Tids of /proc/PID/task, the leader first. Pids of the children of all
  * threads, from /proc/PID/task/TID/children: threads that have gone are left out, -ESRCH when all have, -EOPNOTSUPP

@@ -87,6 +87,8 @@ struct kind {
 	int (*connect)(struct operation *op, struct file *f);
 	/* After memory and before the tasks run. May be NULL. */
 	int (*finish)(struct operation *op, struct file *f);
+	/* finish comes after that of every kind without this mark: what an epoll watches must have its data. */
+	bool finish_last;
 
 	/* Undo what a failed restore left outside of descriptors (a name in a directory). May be NULL. */
 	void (*release)(struct operation *op, struct file *f);

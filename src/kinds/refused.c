@@ -17,9 +17,6 @@ static const struct {
 	const char *what;
 	const char *hint;
 } refused[] = {
-	{ "anon_inode:[eventpoll]", "an epoll instance", NULL },
-	{ "anon_inode:[signalfd]", "a signalfd", NULL },
-	{ "anon_inode:[timerfd]", "a timerfd", NULL },
 	{ "anon_inode:[pidfd]", "a pidfd", NULL },
 	{ "pidfd:", "a pidfd", NULL },
 	{ "anon_inode:inotify", "an inotify instance", NULL },

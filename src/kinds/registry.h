@@ -7,6 +7,9 @@
 extern const struct kind kind_pipe;
 extern const struct kind kind_fifo;
 extern const struct kind kind_eventfd;
+extern const struct kind kind_epoll;
+extern const struct kind kind_signalfd;
+extern const struct kind kind_timerfd;
 extern const struct kind kind_unix_socket;
 extern const struct kind kind_inet_socket;
 extern const struct kind kind_memfd;

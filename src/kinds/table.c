@@ -207,14 +207,14 @@ int files_connect(struct operation *op)
 	return 0;
 }
 
-int files_finish(struct operation *op)
+static int finish_all(struct operation *op, bool last)
 {
 	int r;
 
 	for (size_t i = 0; i < op->files->n_files; i++) {
 		struct file *f = op->files->files[i];
 
-		if (f->finished || !f->kind->finish)
+		if (f->finished || !f->kind->finish || f->kind->finish_last != last)
 			continue;
 		file_step(f, "finish");
 		r = f->kind->finish(op, f);
@@ -223,6 +223,13 @@ int files_finish(struct operation *op)
 		f->finished = true;
 	}
 	return 0;
+}
+
+int files_finish(struct operation *op)
+{
+	int r = finish_all(op, false);
+
+	return r == 0 ? finish_all(op, true) : r;
 }
 
 int files_mapping_fd(struct operation *op, struct file *f, int open_flags, int *ret_fd)

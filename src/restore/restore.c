@@ -10,6 +10,7 @@
 #include "aspects/aspect.h"
 #include "kernel/features.h"
 #include "kernel/limits.h"
+#include "kinds/epoll.h"
 #include "kinds/tty.h"
 #include "memory/memory.h"
 #include "puppet/area.h"
@@ -128,6 +129,8 @@ static int restore_state(struct operation *op, struct channel *c)
 		r = worker_call(finish_objects, op, op->error);
 	if (r == 0)
 		r = ttys_attach(op, c);
+	if (r == 0)
+		r = epolls_attach(op, c);
 	if (r == 0)
 		r = apply_aspects(op);
 	return r == 0 ? finish_tree(op, c) : r;

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The own lines of epoll, signalfd and timerfd in fdinfo. */
+#include "kernel/procfs.h"
+
+#include "fuzz.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct arena a = { 0 };
+	char *text = arena_alloc(&a, size + 1);
+	struct proc_epoll_target *targets;
+	struct proc_timerfd timer;
+	uint64_t mask;
+	size_t n;
+
+	if (!text)
+		return 0;
+	memcpy(text, data, size);
+	if (parse_fdinfo_epoll(text, &a, &targets, &n) == 0) {
+		PROMISED(n <= size / 4);
+		for (size_t i = 0; i < n; i++)
+			PROMISED(targets[i].tfd >= 0);
+	}
+	(void)parse_fdinfo_signalfd(text, &mask);
+	if (parse_fdinfo_timerfd(text, &timer) == 0)
+		PROMISED(timer.value.tv_sec >= 0 && timer.value.tv_nsec < 1000000000 && timer.interval.tv_sec >= 0 &&
+			 timer.interval.tv_nsec < 1000000000);
+	arena_release(&a);
+	return 0;
+}
