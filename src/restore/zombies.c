@@ -114,8 +114,12 @@ void grow_kill(struct operation *op)
 		if (t->made || (i == 0 && atomic_load(&recorder->restored_root) == t->pid))
 			(void)kill(t->pid, SIGKILL);
 	}
-	/* Helpers and half-made tasks die with the tracer (PTRACE_O_EXITKILL). A killed task ends at once unless the
-	 * kernel holds it; the front interrupts this wait every 100 ms once the operation was cancelled. */
+	/* Helpers and half-made tasks are not in the tree: the recorder has all that is held. */
+	for (size_t i = 0; i < RECORDER_TARGETS; i++)
+		if (atomic_load(&recorder->targets[i].tid) > 0)
+			(void)kill(atomic_load(&recorder->targets[i].pid), SIGKILL);
+	/* A killed task ends at once unless the kernel holds it; the front interrupts this wait every 100 ms once the
+	 * operation was cancelled. */
 	while (interrupted < 20) {
 		pid_t pid = waitpid(-1, NULL, __WALL);
 

@@ -419,3 +419,53 @@ def test_older_dump_in_the_folder(program, firn):
     w.dump(firn)
     w.restore(firn)
     w.finish()
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("name", ["fd_pty session", "unix_sockets passed", "fd_ghost plain", "tcp_listen both", "tree_shapes"])
+def test_changed_numbers_of_other_kinds(name, program, firn, work):
+    """Any number of any image becomes another one: a restore or a sentence, never a crash, a hang or a stray."""
+    import pycriu
+    random.seed(name)
+    w = program(*name.split())
+    w.dump(firn)
+    copy = copies(w.images(), work)
+    paths = [p for p in sorted(w.images().glob("*.img")) if not p.name.startswith("pages-")]
+    for _ in range(15):
+        images = copy()
+        (images / "firn.manifest").unlink(missing_ok=True)
+        path = random.choice(paths)
+        with open(path, "rb") as f:
+            image = pycriu.images.load(f)
+        places = list(numbers(image["entries"]))
+        if not places:
+            continue
+        holder, key = random.choice(places)
+        holder[key] = random.choice([0, 1, 2, 255, 4096, 1 << 20, (1 << 31) - 1])
+        with open(images / path.name, "wb") as f:
+            pycriu.images.dump(image, f)
+        outcome = restore_damaged(firn, w, images, may_succeed=True)
+        assert "killed by signal" not in outcome.err, outcome
+
+
+def test_group_that_cannot_be_rebuilt(checkpoint, firn, work):
+    """The error comes while a helper is held, that is not in the tree: it must be ended as well."""
+    import pycriu
+    images = copies(checkpoint.images(), work)()
+    (images / "firn.manifest").unlink()
+    with open(images / "pstree.img", "rb") as f:
+        image = pycriu.images.load(f)
+    image["entries"][0]["pgid"] = 255
+    with open(images / "pstree.img", "wb") as f:
+        pycriu.images.dump(image, f)
+    restore_damaged(firn, checkpoint, images, "setpgid")
+
+
+def numbers(value):
+    """Where the numbers of an image's entries are: (dict or list, key or index)."""
+    places = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, v in places:
+        if isinstance(v, int) and not isinstance(v, bool):
+            yield value, key
+        else:
+            yield from numbers(v)
