@@ -44,6 +44,7 @@ static const struct {
 	{ "mqueue:", "a POSIX message queue", NULL },
 };
 
+/* Sockets of families that have a kind of their own were taken by it, or refused there with more words. */
 static const char *socket_name(const struct fd_facts *f)
 {
 	switch (socket_domain(f)) {
@@ -86,32 +87,6 @@ static const char *mode_name(mode_t mode)
 	}
 }
 
-/* Sockets of families that have a kind of their own were taken by it, or refused there with more words. */
-static const char *socket_name(int fd)
-{
-	socklen_t len = sizeof(int);
-	int family = -1;
-
-	if (fd < 0 || getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &len) < 0)
-		return "a socket";
-	switch (family) {
-	case AF_NETLINK:
-		return "a netlink socket";
-	case AF_PACKET:
-		return "a packet socket";
-	case AF_VSOCK:
-		return "a vsock socket";
-	case AF_ALG:
-		return "a socket of the kernel's cryptography";
-	case AF_XDP:
-		return "an XDP socket";
-	case AF_BLUETOOTH:
-		return "a bluetooth socket";
-	default:
-		return "a socket";
-	}
-}
-
 static int refused_check(struct operation *op, const struct fd_facts *f)
 {
 	const char *what = S_ISSOCK(f->st.st_mode) ? socket_name(f) : mode_name(f->st.st_mode), *hint = NULL;
@@ -124,8 +99,6 @@ static int refused_check(struct operation *op, const struct fd_facts *f)
 			break;
 		}
 	}
-	if (S_ISSOCK(f->st.st_mode))
-		what = socket_name(f->fd);
 	if (S_ISCHR(f->st.st_mode) || S_ISBLK(f->st.st_mode))
 		(void)snprintf(number, sizeof(number), " %u:%u", major(f->st.st_rdev), minor(f->st.st_rdev));
 	(void)error_raise(op->error, EOPNOTSUPP, "%s: %s%s cannot be carried by this version of firn",
