@@ -201,13 +201,13 @@ static void test_many_producers(void **state)
 	while (alive || !ring_empty(recorder)) {
 		size_t n = ring_take(recorder, buf, sizeof(buf) - 1, false);
 
+		/* Nobody's patience is to end here, however slow this consumer is: test_full_ring() looks at that. */
+		atomic_store(&recorder->ring_waited_ns, 0);
 		buf[n] = '\0';
 		check_lines(buf, next, &total);
 		if (n)
 			continue;
 		ring_wait(recorder, RING_ALERT, 50);
-		/* Nobody's patience is to end here, however slow this consumer is: test_full_ring() looks at that. */
-		atomic_store(&recorder->ring_waited_ns, 0);
 		for (int p = 0; p < PROCESSES; p++)
 			if (pids[p] && waitpid(pids[p], NULL, WNOHANG) == pids[p]) {
 				pids[p] = 0;
