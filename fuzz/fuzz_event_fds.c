@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The own lines of epoll, signalfd and timerfd in fdinfo. */
+/* Locks, and the own lines of epoll, signalfd and timerfd, in fdinfo. */
 #include "kernel/procfs.h"
 
 #include "fuzz.h"
@@ -10,6 +10,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	char *text = arena_alloc(&a, size + 1);
 	struct proc_epoll_target *targets;
 	struct proc_timerfd timer;
+	struct proc_lock *locks;
 	uint64_t mask;
 	size_t n;
 
@@ -21,6 +22,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		for (size_t i = 0; i < n; i++)
 			PROMISED(targets[i].tfd >= 0);
 	}
+	if (parse_fdinfo_locks(text, &a, &locks, &n) == 0)
+		for (size_t i = 0; i < n; i++)
+			PROMISED(locks[i].start <= INT64_MAX && locks[i].len <= INT64_MAX - locks[i].start);
 	(void)parse_fdinfo_signalfd(text, &mask);
 	if (parse_fdinfo_timerfd(text, &timer) == 0)
 		PROMISED(timer.value.tv_sec >= 0 && timer.value.tv_nsec < 1000000000 && timer.interval.tv_sec >= 0 &&

@@ -14,6 +14,7 @@
  */
 const struct aspect *const aspects[] = {
 	&unsupported_aspect,
+	&file_locks_aspect,
 	&signal_actions_aspect,
 	&signal_queues_aspect,
 	&alternate_stack_aspect,

@@ -109,6 +109,18 @@ struct proc_fdinfo {                     /* /proc/PID/fdinfo/N */
 int parse_proc_fdinfo(const char *text, size_t len, struct arena *a, struct proc_fdinfo *ret);
 int read_proc_fdinfo(int dirfd, int fd, struct arena *a, struct proc_fdinfo *ret);
 
+/* A lock or lease of fdinfo. A POSIX lock shows with every descriptor of the file in the process that took it, the others
+ * with every descriptor of their open file. */
+enum proc_lock_sort { LOCK_SORT_POSIX, LOCK_SORT_FLOCK, LOCK_SORT_OFD, LOCK_SORT_LEASE };
+struct proc_lock {
+	enum proc_lock_sort sort;
+	int type;                        /* F_RDLCK or F_WRLCK */
+	bool breaking;                   /* a lease that somebody has asked to be given up */
+	uint64_t start, len;             /* bytes; len 0: to the end */
+};
+/* The locks that proc_fdinfo.rest begins with; -EINVAL when a line is not as expected, -ENOMEM. */
+int parse_fdinfo_locks(const char *rest, struct arena *a, struct proc_lock **ret, size_t *ret_n);
+
 /*
  * The own lines of three kinds of descriptors, out of proc_fdinfo.rest; lines of others (file locks) are passed over.
  * -EINVAL when a line is not as expected or is missing, -ENOMEM.

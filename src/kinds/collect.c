@@ -8,6 +8,7 @@
 #include <sys/sysmacros.h>
 
 #include "base/cleanup.h"
+#include "kinds/lock.h"
 #include "kinds/registry.h"
 #include "kinds/table.h"
 #include "watch/recorder.h"
@@ -131,33 +132,6 @@ static int facts_read(struct operation *op, struct task *t, int number, const st
 	return ret->what ? 0 : -ENOMEM;
 }
 
-/*
- * Locks and leases come first of what fdinfo has to tell: "lock:\t1: FLOCK  ADVISORY  WRITE 126 08:01:4711 0 EOF". A
- * POSIX lock shows with the descriptors of the process that took it alone, so every descriptor is looked at, not one of
- * each open file.
- */
-static int check_lock(struct operation *op, const struct fd_facts *f)
-{
-	const char *line = f->info.rest;
-	int len;
-
-	if (strncmp(line, "lock:\t", 6) != 0)
-		return 0;
-	line += 6;
-	len = (int)strcspn(line, "\n");
-	if (op->options->file_locks) {
-		/* The look before the freeze has no images folder: said once is enough. */
-		if (op->images.fd >= 0)
-			log_warn(f->task->pid, "%s: its file lock is lost after a restore: %.*s", facts_describe(op, f), len, line);
-		return 0;
-	}
-	(void)error_raise(op->error, EOPNOTSUPP, "%s: it holds a file lock, which firn does not carry yet: %.*s",
-			  facts_describe(op, f), len, line);
-	error_hint(op->error, "Let the program give it up before the dump. With --file-locks the tree is dumped all the same, "
-			      "and is restored without it.");
-	return -EOPNOTSUPP;
-}
-
 static int collect_task(struct operation *op, struct task *t, const struct mount_cache *mounts, struct collection *c)
 {
 	int *numbers;
@@ -169,7 +143,7 @@ static int collect_task(struct operation *op, struct task *t, const struct mount
 	if (r < 0)
 		return error_raise_call(op->error, -r, "getdents", "pid %d (%s), /proc/%d/fd", t->pid, t->comm, t->pid);
 	t->descriptors = arena_array(&op->arena, n ? n : 1, sizeof(*t->descriptors));
-	t->n_descriptors = 0;
+	t->n_descriptors = t->n_locks = 0;
 	if (!t->descriptors)
 		return raise_no_memory(op);
 	for (size_t i = 0; i < n; i++) {
@@ -185,7 +159,7 @@ static int collect_task(struct operation *op, struct task *t, const struct mount
 			c->n--;
 			continue;
 		}
-		r = check_lock(op, &cand->facts);
+		r = locks_collect(op, t, &cand->facts);
 		if (r < 0)
 			return r;
 		cand->slot = t->n_descriptors;

@@ -11,11 +11,11 @@
 #include "watch/recorder.h"
 
 #ifndef F_GETOWNER_UIDS
-#define F_GETOWNER_UIDS 17    /* needs CONFIG_CHECKPOINT_RESTORE */
+#define F_GETOWNER_UIDS 17 /* needs CONFIG_CHECKPOINT_RESTORE */
 #endif
 
 /* What F_SETFL can change (man 2 fcntl); the access mode and the creation flags are fixed by open. */
-#define SETTABLE_FLAGS (O_APPEND | O_NONBLOCK | O_ASYNC | O_DIRECT | O_NOATIME)
+#define SETTABLE_FLAGS (O_APPEND | O_NONBLOCK | O_DIRECT | O_NOATIME)
 
 const char *facts_describe(struct operation *op, const struct fd_facts *f)
 {
@@ -103,16 +103,17 @@ int fown_apply(struct operation *op, int fd, const FownEntry *m, const char *des
 	return 0;
 }
 
-int file_set_flags(struct operation *op, int fd, uint32_t flags, const char *describe)
+int file_set_flags(struct operation *op, struct file *f, uint32_t flags)
 {
-	int now = fcntl(fd, F_GETFL);
+	int now = fcntl(f->fd, F_GETFL);
 
+	f->async = (flags & O_ASYNC) && !(flags & O_PATH);
 	if (now < 0)
-		return error_raise_call(op->error, errno, "fcntl(F_GETFL)", "%s", describe);
+		return error_raise_call(op->error, errno, "fcntl(F_GETFL)", "%s", f->describe);
 	if ((now & SETTABLE_FLAGS) == ((int)flags & SETTABLE_FLAGS))
 		return 0;
-	if (fcntl(fd, F_SETFL, (int)flags & SETTABLE_FLAGS) < 0)
-		return error_raise_call(op->error, errno, "fcntl(F_SETFL)", "%s", describe);
+	if (fcntl(f->fd, F_SETFL, (int)flags & SETTABLE_FLAGS) < 0)
+		return error_raise_call(op->error, errno, "fcntl(F_SETFL)", "%s", f->describe);
 	return 0;
 }
 

@@ -373,7 +373,7 @@ static int epoll_create_(struct operation *op, struct file *f)
 	f->fd = epoll_create1(EPOLL_CLOEXEC);
 	if (f->fd < 0)
 		return error_raise_call(op->error, errno, "epoll_create1", "%s", f->describe);
-	return file_set_flags(op, f->fd, f->entry->epfd->flags, f->describe);
+	return file_set_flags(op, f, f->entry->epfd->flags);
 }
 
 static int epoll_finish(struct operation *op, struct file *f)

@@ -72,7 +72,7 @@ static int eventfd_create(struct operation *op, struct file *f)
 	/* The call takes 32 bits only; the rest of the counter is written (it cannot block: it was 0). */
 	if (m->counter != 0 && write(f->fd, &m->counter, sizeof(m->counter)) != sizeof(m->counter))
 		return error_raise_call(op->error, errno, "write", "%s", f->describe);
-	return file_set_flags(op, f->fd, m->flags, f->describe);
+	return file_set_flags(op, f, m->flags);
 }
 
 static int eventfd_finish(struct operation *op, struct file *f)

@@ -106,6 +106,7 @@ static int fifo_create(struct operation *op, struct file *f)
 	if (r < 0)
 		return r;
 	f->fd = TAKE_FD(fifo->path->fd);
+	f->async = fifo->path->async;
 	if (f->fd < 0 || fstat(f->fd, &st) < 0 || !S_ISFIFO(st.st_mode))
 		return error_raise(op->error, EINVAL, "%s: it is no FIFO", f->describe);
 	return 0;

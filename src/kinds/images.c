@@ -5,6 +5,7 @@
 
 #include "base/cleanup.h"
 #include "fs.pb-c.h"
+#include "kinds/lock.h"
 #include "kinds/registry.h"
 #include "kinds/table.h"
 #include "watch/recorder.h"
@@ -115,7 +116,7 @@ int files_write(struct operation *op)
 		if (r == 0)
 			r = write_fs(op, t);
 	}
-	return r;
+	return r < 0 ? r : locks_write(op);
 }
 
 /* ---- restore ---- */
@@ -325,5 +326,5 @@ int files_read(struct operation *op)
 		if (r == 0 && t->fs_owner == t)
 			r = read_fs(op, t);
 	}
-	return r;
+	return r < 0 ? r : locks_read(op);
 }

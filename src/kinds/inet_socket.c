@@ -429,7 +429,7 @@ static int inet_finish(struct operation *op, struct file *f)
 	if (r == 0 && late && listen(f->fd, (int)m->backlog) < 0)
 		return raise_bind(op, f, errno);
 	if (r == 0)
-		r = file_set_flags(op, f->fd, m->flags, f->describe);
+		r = file_set_flags(op, f, m->flags);
 	return r == 0 ? fown_apply(op, f->fd, m->fown, f->describe) : r;
 }
 

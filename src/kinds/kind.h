@@ -40,6 +40,7 @@ struct file {
 	int fd;                         /* the engine's descriptor once created, else -1 */
 	bool created, connected, finished;
 	struct task *user;              /* some task that holds it */
+	bool async;                     /* O_ASYNC is to be set, see kinds/placement.h */
 	bool mapped_only;               /* used by mappings, exe, cwd or root, by no descriptor */
 };
 
@@ -142,8 +143,9 @@ void **files_kind_state(const struct operation *op, const struct kind *k);
 /* Shared by the kinds (kinds/common.c) */
 /* "pid 7 (x), fd 14 → /mnt/x": how every sentence about a descriptor of a dump begins. In the arena. */
 const char *facts_describe(struct operation *op, const struct fd_facts *f);
-/* F_SETFL of the settable flags in @flags (O_APPEND, O_NONBLOCK, O_ASYNC, O_DIRECT, O_NOATIME). Not for O_PATH. */
-int file_set_flags(struct operation *op, int fd, uint32_t flags, const char *describe);
+/* F_SETFL of the settable flags in @flags (O_APPEND, O_NONBLOCK, O_DIRECT, O_NOATIME). Not for O_PATH. O_ASYNC is noted in
+ * @f and set by the task that gets the descriptor. */
+int file_set_flags(struct operation *op, struct file *f, uint32_t flags);
 /* The value after "@key:" in the kind's own lines of fdinfo; false when it is not there or no number. */
 bool fdinfo_value(const struct fd_facts *f, const char *key, int base, uint64_t *ret);
 /* F_GETOWN_EX, F_GETSIG, F_GETOWNER_UIDS of the local copy (all zero for O_PATH). 0 or -ENOMEM, not raised. */

@@ -293,7 +293,7 @@ static int memfd_create_file(struct operation *op, struct file *f)
 		return 0;
 	if (m->pos && lseek(f->fd, (off_t)m->pos, SEEK_SET) < 0)
 		return error_raise_call(op->error, errno, "lseek", "%s", f->describe);
-	return file_set_flags(op, f->fd, m->flags, f->describe);
+	return file_set_flags(op, f, m->flags);
 }
 
 static void close_inode(struct memfd_inode *inode)

@@ -124,7 +124,7 @@ static int pipe_create(struct operation *op, struct file *f)
 		return error_raise_call(op->error, -r, "open", "%s", f->describe);
 	f->fd = r;
 	p->open = f;
-	return m->flags & O_PATH ? 0 : file_set_flags(op, f->fd, m->flags, f->describe);
+	return m->flags & O_PATH ? 0 : file_set_flags(op, f, m->flags);
 }
 
 /* An end that no open file has taken was closed when the pipe was dumped. */

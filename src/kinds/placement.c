@@ -11,7 +11,7 @@
 #include "base/cleanup.h"
 #include "watch/recorder.h"
 
-#define MESSAGE_FDS 253                  /* SCM_MAX_FD, net/scm.h */
+#define MESSAGE_FDS 253 /* SCM_MAX_FD, net/scm.h */
 
 int channel_open(struct operation *op, struct channel *c)
 {
@@ -30,7 +30,8 @@ int channel_open(struct operation *op, struct channel *c)
 	if (c->number < 0) {
 		(void)error_raise_call(op->error, errno, "fcntl(F_DUPFD)", "descriptor %d, above all of the images",
 				       highest + 1);
-		error_hint(op->error, "The images need descriptor numbers up to %d: raise the limit of open files (ulimit -n).",
+		error_hint(op->error,
+			   "The images need descriptor numbers up to %d: raise the limit of open files (ulimit -n).",
 			   highest);
 		close(pair[1]);
 		return -op->error->number;
@@ -47,7 +48,9 @@ static int send_message(struct operation *op, struct channel *c, const int *fds,
 	} control = { 0 };
 	char byte = 0;
 	struct iovec iov = { &byte, 1 };
-	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = CMSG_SPACE(n * sizeof(int)) };
+	struct msghdr m = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = CMSG_SPACE(n * sizeof(int))
+	};
 	struct cmsghdr *h = CMSG_FIRSTHDR(&m);
 
 	h->cmsg_level = SOL_SOCKET;
@@ -82,7 +85,8 @@ static int landed_at(struct operation *op, const struct batch *b, uint64_t contr
 
 	memcpy(&h, batch_at(b, control), sizeof(h));
 	if (h.cmsg_type != SCM_RIGHTS || h.cmsg_len != CMSG_LEN(n * sizeof(int)))
-		return error_raise(op->error, EMFILE, "pid %d (%s): it could not take %zu descriptors (its limit of open files?)",
+		return error_raise(op->error, EMFILE,
+				   "pid %d (%s): it could not take %zu descriptors (its limit of open files?)",
 				   b->puppet->pid, b->puppet->comm, n);
 	memcpy(ret_numbers, (char *)batch_at(b, control) + CMSG_LEN(0), n * sizeof(int));
 	return 0;
@@ -115,7 +119,7 @@ int channel_send(struct operation *op, struct channel *c, struct puppet *p, cons
  * ascend, so each lands at or below its own; moved from the last to the first, none is in another's way.
  */
 struct landing {
-	const struct descriptor *placed;    /* those at their numbers already */
+	const struct descriptor *placed; /* those at their numbers already */
 	size_t n_placed;
 	size_t next_placed;
 	int next_free;
@@ -145,7 +149,8 @@ static void add_moves(struct batch *b, const struct descriptor *d, size_t n, con
 	}
 }
 
-static int place_message(struct operation *op, struct channel *c, struct task *t, struct batch *b, size_t first, size_t n)
+static int place_message(struct operation *op, struct channel *c, struct task *t, struct batch *b, size_t first,
+			 size_t n)
 {
 	struct landing l = { .placed = t->descriptors, .n_placed = first };
 	int fds[MESSAGE_FDS], expected[MESSAGE_FDS], landed[MESSAGE_FDS];
@@ -157,8 +162,8 @@ static int place_message(struct operation *op, struct channel *c, struct task *t
 		fds[i] = d[i].file->fd;
 		expected[i] = next_landing(&l);
 		if (fds[i] < 0)
-			return error_raise(op->error, EINVAL, "pid %d (%s), fd %d → %s: it was not created", t->pid, t->comm,
-					   d[i].number, d[i].file->describe);
+			return error_raise(op->error, EINVAL, "pid %d (%s), fd %d → %s: it was not created", t->pid,
+					   t->comm, d[i].number, d[i].file->describe);
 	}
 	batch_reset(b);
 	r = send_message(op, c, fds, n);
@@ -170,9 +175,37 @@ static int place_message(struct operation *op, struct channel *c, struct task *t
 	if (r == 0)
 		r = landed_at(op, b, control, n, landed);
 	if (r == 0 && memcmp(landed, expected, n * sizeof(int)) != 0)
-		r = error_raise(op->error, EINVAL, "pid %d (%s): descriptors landed at other numbers than expected", t->pid,
-				t->comm);
+		r = error_raise(op->error, EINVAL, "pid %d (%s): descriptors landed at other numbers than expected",
+				t->pid, t->comm);
 	return r;
+}
+
+/*
+ * The signal of O_ASYNC tells the number that F_SETFL was called with (si_fd, man 2 fcntl), so the task makes that call;
+ * for a descriptor that was duplicated afterwards, with the lowest number of the first task.
+ */
+static int set_async(struct operation *op, const struct task *t, struct batch *b)
+{
+	int r = 0;
+
+	batch_reset(b);
+	for (size_t i = 0; i < t->n_descriptors && r == 0; i++) {
+		struct file *f = t->descriptors[i].file;
+		int flags;
+
+		if (!f->async)
+			continue;
+		f->async = false;
+		flags = fcntl(f->fd, F_GETFL);
+		if (flags < 0)
+			return error_raise_call(op->error, errno, "fcntl(F_GETFL)", "%s", f->describe);
+		if (!batch_has_room(b, 1, 0)) {
+			r = puppet_run(b, op->error);
+			batch_reset(b);
+		}
+		batch_call(b, 0, __NR_fcntl, (uint64_t)t->descriptors[i].number, F_SETFL, (uint64_t)(flags | O_ASYNC));
+	}
+	return r == 0 && b->n_calls ? puppet_run(b, op->error) : r;
 }
 
 int descriptors_place(struct operation *op, struct channel *c, struct task *t)
@@ -182,7 +215,10 @@ int descriptors_place(struct operation *op, struct channel *c, struct task *t)
 
 	recorder_step(t->pid, t->comm, "recvmsg", "%zu descriptors", t->n_descriptors);
 	for (size_t i = 0; i < t->n_descriptors && r == 0; i += MESSAGE_FDS)
-		r = place_message(op, c, t, &b, i, t->n_descriptors - i < MESSAGE_FDS ? t->n_descriptors - i : MESSAGE_FDS);
+		r = place_message(op, c, t, &b, i,
+				  t->n_descriptors - i < MESSAGE_FDS ? t->n_descriptors - i : MESSAGE_FDS);
+	if (r == 0)
+		r = set_async(op, t, &b);
 	batch_end(&b);
 	return r;
 }

@@ -18,7 +18,7 @@ int channel_open(struct operation *op, struct channel *c);
 /* Gives the puppet copies of @fds; ret_numbers[i] is the number each landed at (the lowest free ones). */
 int channel_send(struct operation *op, struct channel *c, struct puppet *p, const int *fds, size_t n, int *ret_numbers);
 
-/* Places every descriptor of @t at its number with its close-on-exec flag. The puppet's table must be empty except for
+/* Places every descriptor of @t at its number with its close-on-exec flag, and sets O_ASYNC where it is wanted. The puppet's table must be empty except for
  * the channel. Leaves the channel open. */
 int descriptors_place(struct operation *op, struct channel *c, struct task *t);
 /* cwd, root and umask by fchdir/chroot in the puppet. */

@@ -332,7 +332,7 @@ int regular_adjust(struct operation *op, struct file *f)
 		return 0;
 	if (m->pos != 0 && lseek(f->fd, (off_t)m->pos, SEEK_SET) < 0)
 		return error_raise_call(op->error, errno, "lseek", "%s, to %" PRIu64, m->name, m->pos);
-	return file_set_flags(op, f->fd, m->flags, m->name);
+	return file_set_flags(op, f, m->flags);
 }
 
 int regular_create(struct operation *op, struct file *f)

@@ -68,7 +68,7 @@ static int signalfd_create(struct operation *op, struct file *f)
 	f->fd = (int)syscall(SYS_signalfd4, -1, &mask, sizeof(mask), SFD_CLOEXEC | SFD_NONBLOCK);
 	if (f->fd < 0)
 		return error_raise_call(op->error, errno, "signalfd", "%s", f->describe);
-	return file_set_flags(op, f->fd, m->flags, f->describe);
+	return file_set_flags(op, f, m->flags);
 }
 
 static int signalfd_finish(struct operation *op, struct file *f)

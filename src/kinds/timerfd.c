@@ -158,7 +158,7 @@ static int timerfd_create_(struct operation *op, struct file *f)
 			error_hint(op->error, "Timers that wake the machine need CAP_WAKE_ALARM.");
 		return -number;
 	}
-	return file_set_flags(op, f->fd, m->flags, f->describe);
+	return file_set_flags(op, f, m->flags);
 }
 
 /* What settime() takes so that the timer has as long to go as in the image. */

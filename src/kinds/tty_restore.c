@@ -536,7 +536,7 @@ int tty_finish(struct operation *op, struct file *f)
 
 	r = apply_state(op, f, t);
 	if (r == 0)
-		r = file_set_flags(op, f->fd, f->entry->tty->flags, f->describe);
+		r = file_set_flags(op, f, f->entry->tty->flags);
 	return r == 0 ? fown_apply(op, f->fd, f->entry->tty->fown, f->describe) : r;
 }
 

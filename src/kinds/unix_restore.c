@@ -639,7 +639,7 @@ static int finish_end(struct operation *op, struct unix_end *e)
 		return error_raise_call(op->error, errno, "setsockopt(SO_PEEK_OFF)", "%s", e->file->describe);
 	r = socket_opts_apply(op, e->file->fd, e->m->opts, e->file->describe);
 	if (r == 0)
-		r = file_set_flags(op, e->file->fd, e->m->flags, e->file->describe);
+		r = file_set_flags(op, e->file, e->m->flags);
 	if (r == 0)
 		r = fown_apply(op, e->file->fd, e->m->fown, e->file->describe);
 	if (r == 0 && e->made_name && e->m->has_deleted && e->m->deleted) {

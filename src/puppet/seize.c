@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 
 #include "kernel/procfs.h"
+#include "puppet/stub.h"
 #include "puppet/trace.h"
 #include "watch/recorder.h"
 
@@ -75,6 +76,12 @@ static int read_state(struct puppet *p, struct error *e)
 	r = TRACE(PTRACE_GETREGS, p->pid, p->tid, 0, &p->regs, e);
 	if (r < 0)
 		return (int)r;
+	/* At once, so that it holds for a thread that is let go whatever becomes of the dump. */
+	if (regs_resume_wait(&p->regs)) {
+		r = TRACE(PTRACE_SETREGS, p->pid, p->tid, 0, &p->regs, e);
+		if (r < 0)
+			return (int)r;
+	}
 	r = TRACE(PTRACE_GETSIGMASK, p->pid, p->tid, sizeof(p->sigmask), &p->sigmask, e);
 	if (r < 0)
 		return (int)r;

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -12,6 +13,7 @@
 #include "watch/recorder.h"
 
 #define PF_KTHREAD 0x00200000u
+#define OTHERS_END_NS 200000000ull
 
 /* firn must not stop itself or whoever waits for it. */
 static int check_not_ancestor(struct operation *op, const struct proc_stat *root)
@@ -23,10 +25,11 @@ static int check_not_ancestor(struct operation *op, const struct proc_stat *root
 		int fd;
 
 		if (pid == root->pid) {
-			(void)error_raise(op->error, EINVAL, "pid %d (%s) is firn itself or one of its ancestors", root->pid,
-					  root->comm);
-			error_hint(op->error, "A dump would freeze the one who asks for it. Run firn from outside of the tree, "
-					      "for instance with setsid from another shell.");
+			(void)error_raise(op->error, EINVAL, "pid %d (%s) is firn itself or one of its ancestors",
+					  root->pid, root->comm);
+			error_hint(op->error,
+				   "A dump would freeze the one who asks for it. Run firn from outside of the tree, "
+				   "for instance with setsid from another shell.");
 			return -EINVAL;
 		}
 		fd = procfs_open(pid);
@@ -47,8 +50,8 @@ static int check_not_thread(struct operation *op, int proc_fd, const struct proc
 
 	if (r < 0 || status.tgid == stat->pid)
 		return r;
-	(void)error_raise(op->error, EINVAL, "pid %d (%s) is a thread of process %d, not a process", stat->pid, stat->comm,
-			  status.tgid);
+	(void)error_raise(op->error, EINVAL, "pid %d (%s) is a thread of process %d, not a process", stat->pid,
+			  stat->comm, status.tgid);
 	error_hint(op->error, "Give the process: --tree %d.", status.tgid);
 	return -EINVAL;
 }
@@ -75,10 +78,11 @@ int tree_check_root(struct operation *op)
 	if (stat.pid != pid)
 		return error_raise(op->error, EINVAL, "pid %d: /proc belongs to another pid namespace", pid);
 	if (stat.flags & PF_KTHREAD)
-		return error_raise(op->error, EINVAL, "pid %d (%s) is a kernel thread, which cannot be dumped", pid, stat.comm);
-	if (stat.state == 'Z' || stat.state == 'X')
-		return error_raise(op->error, EINVAL, "pid %d (%s) has ended already and only waits for its parent", pid,
+		return error_raise(op->error, EINVAL, "pid %d (%s) is a kernel thread, which cannot be dumped", pid,
 				   stat.comm);
+	if (stat.state == 'Z' || stat.state == 'X')
+		return error_raise(op->error, EINVAL, "pid %d (%s) has ended already and only waits for its parent",
+				   pid, stat.comm);
 	return check_not_ancestor(op, &stat);
 }
 
@@ -131,8 +135,8 @@ static int seize_threads(struct operation *op, struct task *t, bool *ret_new)
 		if (r == -ESRCH || r == -ENOENT)
 			return 0;
 		if (r < 0)
-			return error_raise_call(op->error, -r, "getdents", "pid %d (%s), /proc/%d/task", t->pid, t->comm,
-						t->pid);
+			return error_raise_call(op->error, -r, "getdents", "pid %d (%s), /proc/%d/task", t->pid,
+						t->comm, t->pid);
 		for (size_t i = 0; i < n; i++) {
 			struct thread *th;
 
@@ -156,19 +160,44 @@ static int seize_threads(struct operation *op, struct task *t, bool *ret_new)
 	}
 }
 
+/*
+ * A process that exits shows its first thread as a zombie while the others still end. Only when they are there for longer is
+ * it the first thread alone that has ended (pthread_exit() in main()).
+ */
+static bool others_end(struct operation *op, const struct task *t)
+{
+	const uint64_t until = monotonic_ns() + OTHERS_END_NS;
+
+	recorder_step(t->pid, t->comm, "getdents", "/proc/%d/task, until its threads have ended", t->pid);
+	for (;;) {
+		const struct timespec pause = { 0, 1000000 };
+		pid_t *tids;
+		size_t n;
+
+		if (read_proc_tasks(t->proc_fd, &op->arena, &tids, &n) < 0 || n <= 1)
+			return true;
+		if (monotonic_ns() >= until || recorder_cancelled())
+			return false;
+		(void)nanosleep(&pause, NULL);
+	}
+}
+
 /* A task that ended while it was being seized becomes a zombie of the tree, or vanishes. */
 static int settle_task(struct operation *op, struct task *t)
 {
 	if (read_proc_stat(t->proc_fd, &t->stat) < 0)
 		t->stat.state = 'X';
-	if (t->stat.state == 'Z' && t->n_threads == 0) {
+	if (t->stat.state == 'Z' && others_end(op, t)) {
+		while (t->n_threads > 0)
+			drop_thread(op, t, t->n_threads - 1);
 		t->state = TASK_ZOMBIE;
 		return 0;
 	}
 	if (t->stat.state == 'Z' || (t->n_threads > 0 && t->threads[0].tid != t->pid)) {
-		(void)error_raise(op->error, EOPNOTSUPP,
-				  "pid %d (%s): its first thread has ended while others run, which firn does not carry yet",
-				  t->pid, t->comm);
+		(void)error_raise(
+			op->error, EOPNOTSUPP,
+			"pid %d (%s): its first thread has ended while others run, which firn does not carry yet",
+			t->pid, t->comm);
 		return -EOPNOTSUPP;
 	}
 	if (t->state == 0)
@@ -209,7 +238,8 @@ static int add_children(struct operation *op, struct task *t, bool *ret_new)
 		tids[i] = t->threads[i].tid;
 	r = read_proc_children(t->pid, tids, t->n_threads, &op->arena, &children, &n);
 	if (r < 0)
-		return error_raise_call(op->error, -r, "read", "pid %d (%s), /proc/%d/task/*/children", t->pid, t->comm, t->pid);
+		return error_raise_call(op->error, -r, "read", "pid %d (%s), /proc/%d/task/*/children", t->pid, t->comm,
+					t->pid);
 	for (size_t i = 0; i < n; i++) {
 		struct task *child;
 

@@ -8,6 +8,7 @@
 #include <sys/types.h>
 
 #include "core.pb-c.h"
+#include "file-lock.pb-c.h"
 #include "kernel/procfs.h"
 #include "mm.pb-c.h"
 #include "puppet/puppet.h"
@@ -36,6 +37,12 @@ struct thread {
 	bool seized;
 };
 
+/* FileLockEntry.flag, as CRIU numbers them */
+#define FILE_LOCK_POSIX 1u
+#define FILE_LOCK_FLOCK 2u
+#define FILE_LOCK_LEASE 8u
+#define FILE_LOCK_OFD 4u
+
 /* A descriptor of a task: its number, flags and the object behind it. */
 struct descriptor {
 	int number;
@@ -63,6 +70,8 @@ struct task {
 
 	struct descriptor *descriptors; /* ascending by number */
 	size_t n_descriptors;
+	FileLockEntry **locks;          /* file locks and leases taken through them (kinds/lock.h) */
+	size_t n_locks, locks_room;
 	struct file *exe, *cwd, *root;  /* root is NULL when it is the same as the engine's */
 
 	bool made;                      /* restore: it exists */

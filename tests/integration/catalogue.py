@@ -59,7 +59,9 @@ ENTRIES = [
     *each("timers", "itimer", "posix", "alarm"),
     Entry("thread_state"),
     # hard to stop, to ask or to rebuild
-    *each("hard_states", "blocked", "ignored", "caught", "data", "stack", "nofile", "nproc", "sigpending", "memlock"),
+    *each("hard_states", "blocked", "caught", "data", "stack", "nproc", "sigpending", "memlock"),
+    Entry("hard_states", ("ignored",), criu="SIGTRAP is no longer ignored"),
+    Entry("hard_states", ("nofile",), criu="Too many open files"),
     # attributes
     Entry("credentials", ("user",)),
     Entry("credentials", ("root",), root_only=True, criu="prlimit of another user's task needs CAP_SYS_RESOURCE"),
@@ -89,6 +91,7 @@ ENTRIES = [
     Entry("fd_timerfd", ("stopped",), criu="a stopped timer runs again"),
     Entry("fd_many"),
     Entry("fd_owner"),
+    *each("file_locks", "posix", "flock", "ofd", "lease", options=("--file-locks",)),
     *each("unix_sockets", "stream", "dgram", "seqpacket", "listen", "shutdown", "passed"),
     Entry("unix_sockets", ("named",), criu="the queued datagram's sender is lost"),
     Entry("unix_sockets", ("empty",), criu="an empty message is lost"),

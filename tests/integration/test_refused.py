@@ -45,16 +45,6 @@ def test_refused(kind, program, firn):
     w.finish()
 
 
-@pytest.mark.parametrize("kind", ["flock", "posix_lock"])
-def test_lost_lock_is_named(kind, program, firn):
-    """With --file-locks the tree is dumped without the lock, and the log says which."""
-    w = program("not_carried", kind)
-    outcome = firn.dump(w.pid, w.images(), "--file-locks", "--leave-running")
-    assert outcome.ok, outcome
-    assert re.search(rf"Warn +{w.pid} .*/locked: its file lock is lost", outcome.log), outcome
-    w.finish()
-
-
 @pytest.mark.parametrize("option,word", [
     (("--external", "mnt[x]:y"), "--external"),
     (("--action-script", "/bin/true"), "--action-script"),

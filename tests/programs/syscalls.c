@@ -6,6 +6,8 @@
 #include <dirent.h>
 #include <linux/futex.h>
 #include <poll.h>
+#include <sys/epoll.h>
+#include <sys/sem.h>
 #include <pthread.h>
 #include <sys/select.h>
 #include <sys/socket.h>
@@ -15,6 +17,7 @@ static int pipe_read[2], pipe_poll[2], pipe_select[2], pipe_full[2], pair[2], pa
 static uint32_t word, word_timed;
 static _Atomic int inside;
 static pid_t waited;
+static int sem = -1;
 static double base_time;
 
 static double now(void)
@@ -143,6 +146,29 @@ static void *do_sigwait(void *arg)
 	return NULL;
 }
 
+static void *do_epoll(void *arg)
+{
+	struct epoll_event e = { .events = EPOLLIN }, got;
+	int ep = (int)MUST(epoll_create1(0));
+
+	(void)arg;
+	MUST(epoll_ctl(ep, EPOLL_CTL_ADD, pipe_poll[0], &e));
+	inside++;
+	CHECK_EQ(epoll_wait(ep, &got, 1, -1), 1, "epoll_wait");
+	return NULL;
+}
+
+static void *do_semop(void *arg)
+{
+	struct sembuf down = { 0, -1, 0 };
+
+	(void)arg;
+	inside++;
+	CHECK_EQ(semop(sem, &down, 1), 0, "semop");
+	MUST(semctl(sem, 0, IPC_RMID));
+	return NULL;
+}
+
 static void *do_clock_abs(void *arg)
 {
 	double until = base_time + 1.5;
@@ -230,15 +256,16 @@ int main(int argc, char **argv)
 {
 	static void *(*const untimed[])(void *) = { do_read, do_write, do_poll, do_ppoll, do_select, do_futex,
 						    do_recv, do_recvmsg, do_wait, do_clock_abs };
-	/* the kernel itself makes this one fail with EINTR when a task is stopped and goes on, man 7 signal */
-	static void *(*const sigwait[])(void *) = { do_sigwait };
+	/* the kernel itself makes these fail with EINTR when a task is stopped and goes on, man 7 signal */
+	static void *(*const sigwait[])(void *) = { do_sigwait, do_epoll, do_semop };
 	static void *(*const timed[])(void *) = { do_nanosleep, do_poll_timed, do_futex_timed };
 	const char *kind = argc > 2 ? argv[2] : "untimed";
 	void *(*const *calls)(void *) = !strcmp(kind, "timed") ? timed : !strcmp(kind, "sigwait") ? sigwait : untimed;
-	size_t n = calls == timed ? sizeof(timed) / sizeof(*timed) : calls == sigwait ? 1 : sizeof(untimed) / sizeof(*untimed);
+	size_t n = calls == timed ? sizeof(timed) / sizeof(*timed) : calls == sigwait ? sizeof(sigwait) / sizeof(*sigwait) : sizeof(untimed) / sizeof(*untimed);
 	pthread_t t[16];
 	char buf[70000];
 	ssize_t got = 0;
+	struct sembuf up = { 0, 1, 0 };
 	sigset_t set;
 
 	check_begin(argc, argv);
@@ -248,6 +275,8 @@ int main(int argc, char **argv)
 	MUST(pipe(pipe_full));
 	MUST(socketpair(AF_UNIX, SOCK_STREAM, 0, pair));
 	MUST(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair_msg));
+	if (calls == sigwait)
+		sem = (int)MUST(semget(IPC_PRIVATE, 1, 0600));
 	sigemptyset(&set);
 	sigaddset(&set, SIGRTMIN + 2);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
@@ -261,8 +290,11 @@ int main(int argc, char **argv)
 	WAIT_FOR(inside == (int)n);
 	WAIT_FOR(all_asleep((int)n));
 	check_ready();
-	if (calls == sigwait)
+	if (calls == sigwait) {
 		MUST(kill(getpid(), SIGRTMIN + 2));
+		MUST(write(pipe_poll[1], "x", 1));
+		MUST(semop(sem, &up, 1));
+	}
 	if (calls == untimed) {
 		MUST(write(pipe_read[1], "hello", 5));
 		MUST(write(pipe_poll[1], "x", 1));

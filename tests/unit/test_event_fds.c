@@ -9,6 +9,7 @@
 /* clang-format on */
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <time.h>
@@ -20,6 +21,43 @@
 
 #define LOCK "lock:\t1: FLOCK  ADVISORY  WRITE 4711 00:10:18 0 EOF\n"
 #define TARGET "tfd:        9 events:       1c data:     7efe00000009  pos:0 ino:7a41 sdev:9\n"
+
+static int locks_of(const char *text, struct proc_lock *ret, size_t *ret_n)
+{
+	struct arena a = { 0 };
+	struct proc_lock *l = NULL;
+	int r = parse_fdinfo_locks(text, &a, &l, ret_n);
+
+	if (r == 0 && *ret_n)
+		*ret = l[*ret_n - 1];
+	arena_release(&a);
+	return r;
+}
+
+static void test_locks(void **state)
+{
+	struct proc_lock l;
+	size_t n;
+
+	(void)state;
+	assert_int_equal(locks_of(TARGET, &l, &n), 0);
+	assert_int_equal(n, 0);
+	assert_int_equal(locks_of(LOCK TARGET, &l, &n), 0);
+	assert_int_equal(n, 1);
+	assert_true(l.sort == LOCK_SORT_FLOCK && l.type == F_WRLCK && l.start == 0 && l.len == 0);
+	assert_int_equal(locks_of(LOCK "lock:\t2: POSIX  ADVISORY  READ  7 fd:01:99 100 199\n", &l, &n), 0);
+	assert_int_equal(n, 2);
+	assert_true(l.sort == LOCK_SORT_POSIX && l.type == F_RDLCK && l.start == 100 && l.len == 100);
+	assert_int_equal(locks_of("lock:\t1: OFDLCK ADVISORY  WRITE -1 fd:01:99 0 9223372036854775806\n", &l, &n), 0);
+	assert_true(l.sort == LOCK_SORT_OFD && l.len == INT64_MAX);
+	assert_int_equal(locks_of("lock:\t1: LEASE  BREAKING  READ  7 fd:01:99 0 EOF\n", &l, &n), 0);
+	assert_true(l.sort == LOCK_SORT_LEASE && l.breaking);
+	assert_int_equal(locks_of("lock:\t1: DELEG  ACTIVE    READ  7 fd:01:99 0 EOF\n", &l, &n), -EINVAL);
+	assert_int_equal(locks_of("lock:\t1: POSIX  ADVISORY  READ  7 fd:01:99 5 4\n", &l, &n), -EINVAL);
+	assert_int_equal(locks_of("lock:\t1: POSIX  ADVISORY  READ  7 fd:01:99 0 9223372036854775807\n", &l, &n), -EINVAL);
+	assert_int_equal(locks_of("lock:\t1: POSIX  ADVISORY  READ  7 fd:01:99 9223372036854775808 EOF\n", &l, &n), -EINVAL);
+	assert_int_equal(locks_of("lock:\t", &l, &n), -EINVAL);
+}
 
 static void test_epoll(void **state)
 {
@@ -226,6 +264,7 @@ static void test_decode_timers(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_locks),
 		cmocka_unit_test(test_epoll),	     cmocka_unit_test(test_epoll_many),
 		cmocka_unit_test(test_epoll_bad),    cmocka_unit_test(test_signalfd),
 		cmocka_unit_test(test_timerfd),	     cmocka_unit_test(test_timerfd_bad),
