@@ -105,9 +105,12 @@ int fown_apply(struct operation *op, int fd, const FownEntry *m, const char *des
 
 int file_set_flags(struct operation *op, struct file *f, uint32_t flags)
 {
-	int now = fcntl(f->fd, F_GETFL);
+	int now;
 
 	f->async = (flags & O_ASYNC) && !(flags & O_PATH);
+	if (f->opened_as_wanted)
+		return 0;
+	now = fcntl(f->fd, F_GETFL);
 	if (now < 0)
 		return error_raise_call(op->error, errno, "fcntl(F_GETFL)", "%s", f->describe);
 	if ((now & SETTABLE_FLAGS) == ((int)flags & SETTABLE_FLAGS))

@@ -40,6 +40,7 @@ struct file {
 	int fd;                         /* the engine's descriptor once created, else -1 */
 	bool created, connected, finished;
 	struct task *user;              /* some task that holds it */
+	bool opened_as_wanted;          /* with all of its flags: file_set_flags() has nothing to do */
 	bool async;                     /* O_ASYNC is to be set, see kinds/placement.h */
 	bool mapped_only;               /* used by mappings, exe, cwd or root, by no descriptor */
 };

@@ -315,6 +315,7 @@ static int open_path(struct operation *op, struct file *f)
 		return f->fd < 0 ? error_raise_call(op->error, -f->fd, "open", "%s", m->name) : 0;
 	}
 	f->fd = open(m->name, flags);
+	f->opened_as_wanted = true;
 	if (f->fd < 0) {
 		(void)error_raise_call(op->error, errno, "open", "%s", m->name);
 		if (op->error->number == ETXTBSY)

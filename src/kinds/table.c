@@ -217,10 +217,10 @@ static int finish_all(struct operation *op, bool last)
 		if (f->finished || !f->kind->finish || f->kind->finish_last != last)
 			continue;
 		file_step(f, "finish");
+		/* Nothing is noted in @f: its page is shared with the tasks by now, and a write would copy it. */
 		r = f->kind->finish(op, f);
 		if (r < 0)
 			return r;
-		f->finished = true;
 	}
 	return 0;
 }

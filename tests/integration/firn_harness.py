@@ -9,6 +9,7 @@ import os
 import pathlib
 import pwd
 import re
+import select
 import shutil
 import signal
 import subprocess
@@ -164,6 +165,17 @@ class Outcome:
                 f"--- stdout\n{self.out}\n--- stderr\n{self.err}\n--- log {self.log_path}\n{tail}")
 
 
+def ended_within(pid, timeout):
+    """Waits for the end of a child, to the moment (Popen.wait() with a timeout looks ever more seldom)."""
+    fd = os.pidfd_open(pid)
+    try:
+        poll = select.poll()
+        poll.register(fd, select.POLLIN)
+        return bool(poll.poll(timeout * 1000))
+    finally:
+        os.close(fd)
+
+
 def run(argv, timeout=ENGINE_TIMEOUT, log_path=None, cwd=None, env=None):
     """Runs an engine to its end; one that does not end is a failure that shows where it stood."""
     begin = time.monotonic()
@@ -172,9 +184,9 @@ def run(argv, timeout=ENGINE_TIMEOUT, log_path=None, cwd=None, env=None):
         # Files, not pipes: a restored process that keeps the output open must not look like an engine that hangs.
         p = subprocess.Popen([str(a) for a in argv], stdin=subprocess.DEVNULL, stdout=out, stderr=err, cwd=cwd,
                              env=env, start_new_session=True)
-        try:
-            code = p.wait(timeout)
-        except subprocess.TimeoutExpired:
+        if ended_within(p.pid, timeout):
+            code = p.wait()
+        else:
             where = describe(p.pid)
             for pid in reversed(tree(p.pid)):
                 try:
