@@ -5,6 +5,7 @@
 #include <sys/syscall.h>
 
 #include "aspects/common.h"
+#include "watch/recorder.h"
 
 static int ask(struct operation *op, struct thread *t, struct batch *b, struct ask *ask)
 {
@@ -32,11 +33,34 @@ static int decode(struct operation *op, struct thread *t)
 	return 0;
 }
 
+static bool is_ignored(const TaskCoreEntry *tc, uint32_t signal)
+{
+	/* The actions are in the order of the signals, without SIGKILL and SIGSTOP. */
+	size_t i = signal - 1 - (signal > SIGKILL) - (signal > SIGSTOP);
+	uint64_t action =
+		signal == SIGKILL || signal == SIGSTOP || i >= tc->n_sigactions ? 0 : tc->sigactions[i]->sigaction;
+
+	if (action == (uintptr_t)SIG_DFL)
+		return signal == SIGCHLD || signal == SIGURG || signal == SIGWINCH || signal == SIGCONT;
+	return action == (uintptr_t)SIG_IGN;
+}
+
+/* The parent of a detached root is firn, which ends at once: the signal would come for nothing, and may be deadly. */
+static bool would_come(const struct operation *op, const struct thread *t)
+{
+	return op->options->restore_detached && t->task == op->tree.tasks[0] &&
+	       !is_ignored(t->task->threads[0].core->tc, t->core->thread_core->pdeath_sig);
+}
+
 static int apply(struct operation *op, struct thread *t, struct batch *b)
 {
 	int r = aspect_room(op, b, 1, 0);
 
-	if (r == 0 && t->core->thread_core->pdeath_sig)
+	if (r == 0 && t->core->thread_core->pdeath_sig && would_come(op, t))
+		log_warn(t->task->pid,
+			 "thread %d is left without its parent death signal, %u: its parent is now firn, which ends",
+			 t->tid, t->core->thread_core->pdeath_sig);
+	else if (r == 0 && t->core->thread_core->pdeath_sig)
 		batch_call(b, 0, __NR_prctl, PR_SET_PDEATHSIG, t->core->thread_core->pdeath_sig);
 	return r;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What is set by writing to /proc/PID: the OOM killer's bias (man 5 proc_pid_oom_score_adj) and the audit's login user. Both
+/* What is set by writing to /proc/PID: the OOM killer's bias (man 5 proc_pid_oom_score_adj), the audit's login user and
+ * what a core dump holds (man 5 core). All
  * may need privileges that firn does without, so a restore only says when one could not be set. */
 #include <errno.h>
 #include <fcntl.h>
@@ -78,6 +79,36 @@ static int login_poke(struct operation *op, struct thread *t)
 		write_number(t, "loginuid", t->core->tc->loginuid);
 	return 0;
 }
+
+static int coredump_collect(struct operation *op, struct task *t)
+{
+	long long value;
+
+	(void)op;
+	if (read_proc_number(t->proc_fd, "coredump_filter", 16, &value) == 0) { /* missing without CONFIG_ELF_CORE */
+		t->core->tc->has_firn_coredump_filter = true;
+		t->core->tc->firn_coredump_filter = (uint32_t)value;
+	}
+	return 0;
+}
+
+static int coredump_poke(struct operation *op, struct thread *t)
+{
+	const TaskCoreEntry *tc = t->core->tc;
+	AUTOCLOSE int dir = is_leader(t) && tc->has_firn_coredump_filter ? procfs_open(t->task->pid) : -1;
+	long long now;
+
+	(void)op;
+	if (dir >= 0 && read_proc_number(dir, "coredump_filter", 16, &now) == 0 && now != tc->firn_coredump_filter)
+		write_number(t, "coredump_filter", tc->firn_coredump_filter);
+	return 0;
+}
+
+const struct aspect coredump_filter_aspect = {
+	.name = "core dump filter",
+	.collect_task = coredump_collect,
+	.poke = coredump_poke,
+};
 
 const struct aspect oom_score_aspect = {
 	.name = "OOM score",

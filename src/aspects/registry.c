@@ -37,6 +37,8 @@ const struct aspect *const aspects[] = {
 	&scheduling_aspect,
 	&io_priority_aspect,
 	&oom_score_aspect,
+	&coredump_filter_aspect,
+	&affinity_aspect,
 };
 const size_t n_aspects = sizeof(aspects) / sizeof(aspects[0]);
 #define N_ASPECTS (sizeof(aspects) / sizeof(aspects[0]))

@@ -8,6 +8,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -284,6 +285,8 @@ int options_check(const struct options *o, unsigned command, struct error *e)
 	if (o->cpu_cap && (!o->cpu_cap[0] || !only(o->cpu_cap, "none", "fpu")))
 		return refuse(e, "--cpu-cap with capabilities other than none and fpu",
 			      "Leave it out: fpu is the default.");
+	if (o->status_fd >= 0 && fcntl(o->status_fd, F_GETFD) < 0)
+		return error_raise(e, EINVAL, "--status-fd %d: no such descriptor is open", o->status_fd);
 	if (command == FOR_DUMP && o->leave_running && o->leave_stopped)
 		return error_raise(e, EINVAL, "--leave-running and --leave-stopped exclude each other");
 	if (command == FOR_DUMP && !o->tree) {

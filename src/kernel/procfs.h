@@ -36,6 +36,7 @@ struct proc_stat {                       /* /proc/PID/stat */
 	uint64_t start_code, end_code, start_stack, start_data, end_data, start_brk;
 	uint64_t arg_start, arg_end, env_start, env_end;
 	int exit_code;                   /* as wait() gives it */
+	int exit_signal;                 /* for the parent: SIGCHLD, another, or 0 */
 };
 int parse_proc_stat(const char *text, size_t len, struct proc_stat *ret);
 int read_proc_stat(int dirfd, struct proc_stat *ret);

@@ -59,7 +59,7 @@ static bool fill_stat(const struct stat_field *f, struct proc_stat *s)
 	if (!as_int(&f[4], &s->ppid) || !as_int(&f[5], &s->pgid) || !as_int(&f[6], &s->sid) ||
 	    !as_int(&f[7], &s->tty_nr) || !as_int(&f[8], &s->tty_pgrp) || !as_unsigned(&f[9], &s->flags) ||
 	    !as_int(&f[19], &s->nice) || !as_int(&f[20], &s->num_threads) || !as_unsigned(&f[40], &s->rt_priority) ||
-	    !as_unsigned(&f[41], &s->policy) || !as_int(&f[52], &s->exit_code) || f[22].minus)
+	    !as_unsigned(&f[41], &s->policy) || !as_int(&f[52], &s->exit_code) || !as_int(&f[38], &s->exit_signal) || f[22].minus)
 		return false;
 	s->start_time = f[22].value;
 	s->start_code = f[26].value;

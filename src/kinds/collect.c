@@ -378,6 +378,11 @@ static int link_take(struct operation *op, struct task *t, const char *name, str
 		return r;
 	recorder_step(t->pid, t->comm, "open(O_PATH)", "%s → %s", f->what, f->link);
 	f->fd = openat(t->proc_fd, name, O_PATH | O_CLOEXEC);
+	if (f->fd < 0 && errno == EPERM) {
+		(void)error_raise_call(op->error, EPERM, "open", "%s", facts_describe(op, f));
+		error_hint(op->error, "It needs root or CAP_CHECKPOINT_RESTORE: see firn check.");
+		return -EPERM;
+	}
 	if (f->fd < 0)
 		return errno == EMFILE ? raise_descriptors(op)
 				       : error_raise_call(op->error, errno, "open", "%s", facts_describe(op, f));

@@ -100,13 +100,13 @@ int regular_check_path(struct operation *op, const struct fd_facts *f)
 		return check_ghost(op, f);
 	if (op->options->link_remap && !S_ISDIR(f->st.st_mode))
 		return 0;
-	(void)error_raise(op->error, ENOENT, "%s: the path no longer leads to this file, which has %lu other name%s",
+	(void)error_raise(op->error, EOPNOTSUPP, "%s: the path no longer leads to this file, which has %lu other name%s",
 			  facts_describe(op, f), (unsigned long)f->st.st_nlink, f->st.st_nlink == 1 ? "" : "s");
 	if (S_ISDIR(f->st.st_mode))
 		error_hint(op->error, "something is mounted over the path, or it was renamed meanwhile");
 	else
 		error_hint(op->error, "--link-remap gives it a name for the time until the restore");
-	return -ENOENT;
+	return -EOPNOTSUPP;
 }
 
 /* A log that others may append to meanwhile has no size to check (CRIU does the same). */

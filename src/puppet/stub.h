@@ -29,8 +29,8 @@ struct stub_header {
 extern const char gate_begin[], gate_syscall_done[], gate_saved[], gate_end[];
 extern const char stub_begin[], stub_entry[], stub_parked[], stub_end[];
 
-/* What the task would go on with if nobody traced it: an interrupted system call is made again, as the kernel would. */
 /* Registers of a thread that was stopped in a wait without end, which the kernel would fail with EINTR for that: makes it
  * go on unless a handler runs. True when it changed them. Pure. */
 bool regs_resume_wait(struct user_regs_struct *regs);
+/* What the task would go on with if nobody traced it: an interrupted system call is made again, as the kernel would. */
 void saved_from_regs(struct puppet_saved *s, const struct user_regs_struct *regs, uint64_t mask);

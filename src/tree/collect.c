@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
 #include <linux/kcmp.h>
+#include <signal.h>
 #include <string.h>
 
 #include "base/cleanup.h"
@@ -107,14 +108,16 @@ static int check_threads(struct operation *op, struct task *t)
 		for (size_t k = 0; k < 2; k++)
 			if (sys_kcmp(t->pid, t->threads[i].tid, shared[k].type, 0, 0) > 0)
 				return error_raise(op->error, EOPNOTSUPP,
-						   "pid %d (%s): thread %d has a %s of its own (unshare), which firn does not carry yet",
+						   "pid %d (%s): thread %d has a %s of its own (unshare), which firn "
+						   "does not carry yet",
 						   t->pid, t->comm, t->threads[i].tid, shared[k].what);
 	return 0;
 }
 
 static int check_namespaces(struct operation *op, struct task *t)
 {
-	static const char *const names[] = { "ns/mnt", "ns/pid", "ns/net", "ns/user", "ns/ipc", "ns/uts", "ns/cgroup", "ns/time" };
+	static const char *const names[] = { "ns/mnt", "ns/pid", "ns/net",    "ns/user",
+					     "ns/ipc", "ns/uts", "ns/cgroup", "ns/time" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
 		char mine[64] = "", theirs[64] = "", self[32];
@@ -125,9 +128,10 @@ static int check_namespaces(struct operation *op, struct task *t)
 		if (readlinkat(t->proc_fd, names[i], theirs, sizeof(theirs) - 1) < 0)
 			return raise_proc(op, t, errno, names[i]);
 		if (strcmp(mine, theirs) != 0) {
-			(void)error_raise(op->error, EOPNOTSUPP,
-					  "pid %d (%s) is in a %s namespace of its own (%s), which firn does not carry yet", t->pid,
-					  t->comm, names[i] + 3, theirs);
+			(void)error_raise(
+				op->error, EOPNOTSUPP,
+				"pid %d (%s) is in a %s namespace of its own (%s), which firn does not carry yet",
+				t->pid, t->comm, names[i] + 3, theirs);
 			error_hint(op->error, "Dump it from inside of its namespaces.");
 			return -EOPNOTSUPP;
 		}
@@ -138,14 +142,27 @@ static int check_namespaces(struct operation *op, struct task *t)
 /* Whoever is in a session or group led from outside can only come back into those of the caller. */
 static int check_session(struct operation *op, struct task *t)
 {
-	bool outside = !tree_find(&op->tree, t->sid) && t->sid == op->tree.tasks[0]->sid && op->tree.tasks[0]->sid != op->tree.tasks[0]->pid;
+	bool outside = !tree_find(&op->tree, t->sid) && t->sid == op->tree.tasks[0]->sid &&
+		       op->tree.tasks[0]->sid != op->tree.tasks[0]->pid;
 
 	if (!outside || op->options->shell_job)
 		return 0;
-	(void)error_raise(op->error, EOPNOTSUPP, "pid %d (%s) belongs to session %d, whose leader is outside of the tree", t->pid,
-			  t->comm, t->sid);
+	(void)error_raise(op->error, EOPNOTSUPP,
+			  "pid %d (%s) belongs to session %d, whose leader is outside of the tree", t->pid, t->comm,
+			  t->sid);
 	error_hint(op->error, "It is a job of a shell: add --shell-job to dump and restore, or start it with setsid.");
 	return -EOPNOTSUPP;
+}
+
+/* clone() chooses the signal; wait() without __WCLONE or __WALL passes over children with another. */
+static int check_exit_signal(struct operation *op, const struct task *t)
+{
+	if (!t->parent || t->stat.exit_signal == SIGCHLD)
+		return 0;
+	return error_raise(op->error, EOPNOTSUPP,
+			   "pid %d (%s) tells its parent of its end by signal %d instead of SIGCHLD, which firn does "
+			   "not carry yet",
+			   t->pid, t->comm, t->stat.exit_signal);
 }
 
 int tree_check(struct operation *op)
@@ -160,6 +177,8 @@ int tree_check(struct operation *op)
 		r = check_namespaces(op, t);
 		if (r == 0)
 			r = check_session(op, t);
+		if (r == 0)
+			r = check_exit_signal(op, t);
 		if (r < 0)
 			return r;
 	}
@@ -184,7 +203,9 @@ void tree_close(struct operation *op)
 
 int tree_collect_sharing(struct operation *op)
 {
-	struct sharing kinds[4] = { { .type = KCMP_VM }, { .type = KCMP_FILES }, { .type = KCMP_FS }, { .type = KCMP_SIGHAND } };
+	struct sharing kinds[4] = {
+		{ .type = KCMP_VM }, { .type = KCMP_FILES }, { .type = KCMP_FS }, { .type = KCMP_SIGHAND }
+	};
 	struct tree *tree = &op->tree;
 
 	for (size_t k = 0; k < 4; k++) {

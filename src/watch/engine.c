@@ -107,41 +107,75 @@ static void prepare_streams(enum front_role role, const struct options *o)
 		close(fd);
 }
 
-static int write_pidfile(const struct options *o, pid_t root, struct error *e)
+/* Before anything is made: a restore must not fail over this when its tasks run already. */
+struct pidfile {
+	char path[4096];
+	int fd;	   /* -1: none was asked for */
+	bool made; /* it was not there before */
+};
+
+static int pidfile_open(struct pidfile *p, const struct options *o, struct error *e)
 {
 	const char *folder = o->work_path ? o->work_path : o->images_path;
-	char path[4096], text[16];
-	AUTOCLOSE int fd = -1;
-	ssize_t len = snprintf(text, sizeof(text), "%d", root);
 
 	if (o->pidfile[0] == '/' || !folder)
-		(void)snprintf(path, sizeof(path), "%s", o->pidfile);
+		(void)snprintf(p->path, sizeof(p->path), "%s", o->pidfile);
 	else
-		(void)snprintf(path, sizeof(path), "%s/%s", folder, o->pidfile);
-	recorder_step(root, NULL, "openat", "pid file %s", path);
-	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-	if (fd < 0)
-		return error_raise_call(e, errno, "openat", "pid file %s", path);
-	if (write(fd, text, (size_t)len) != len)
-		return error_raise_call(e, errno ? errno : EIO, "write", "pid file %s", path);
+		(void)snprintf(p->path, sizeof(p->path), "%s/%s", folder, o->pidfile);
+	recorder_step(0, NULL, "openat", "pid file %s", p->path);
+	p->fd = open(p->path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+	p->made = p->fd >= 0;
+	if (p->fd < 0 && errno == EEXIST)
+		p->fd = open(p->path, O_WRONLY | O_CLOEXEC);
+	return p->fd < 0 ? error_raise_call(e, errno, "openat", "pid file %s", p->path) : 0;
+}
+
+static int pidfile_write(const struct pidfile *p, pid_t root, struct error *e)
+{
+	char text[16];
+	ssize_t len = snprintf(text, sizeof(text), "%d", root);
+
+	recorder_step(root, NULL, "write", "pid file %s", p->path);
+	if (ftruncate(p->fd, 0) < 0 && errno != EINVAL) /* EINVAL: a FIFO or a device */
+		return error_raise_call(e, errno, "ftruncate", "pid file %s", p->path);
+	if (write(p->fd, text, (size_t)len) != len)
+		return error_raise_call(e, errno ? errno : EIO, "write", "pid file %s", p->path);
 	return 0;
+}
+
+static void pidfile_close(struct pidfile *p, bool failed)
+{
+	if (p->fd < 0)
+		return;
+	if (failed && p->made)
+		(void)unlink(p->path);
+	close(p->fd);
+}
+
+static int run_restore(const struct options *o, engine_fn engine, void *arg)
+{
+	struct pidfile p = { .fd = -1 };
+	int r = o->pidfile ? pidfile_open(&p, o, &recorder->error) : 0;
+
+	if (r == 0)
+		r = engine(o, arg);
+	if (r == 0 && p.fd >= 0)
+		r = pidfile_write(&p, atomic_load(&recorder->restored_root), &recorder->error);
+	pidfile_close(&p, r != 0);
+	return r;
 }
 
 void engine_process(enum front_role role, const struct options *o, engine_fn engine, void *arg, pid_t front,
 		    int done_fd)
 {
 	const uint64_t one = 1;
-	pid_t root;
 	int r;
 
 	recorder->engine_tracer_tid = getpid();
 	prctl(PR_SET_NAME, "firn-engine");
 	prepare_signals(front);
 	prepare_streams(role, o);
-	r = engine(o, arg);
-	root = atomic_load(&recorder->restored_root);
-	if (r == 0 && role == FRONT_RESTORE && o->pidfile && root > 0)
-		r = write_pidfile(o, root, &recorder->error);
+	r = role == FRONT_RESTORE ? run_restore(o, engine, arg) : engine(o, arg);
 	if (r != 0)
 		(void)error_raise(&recorder->error, r < 0 ? -r : EINVAL, "failed in stage %s: %s",
 				  stage_name(recorder->step.stage), strerror(r < 0 ? -r : EINVAL));

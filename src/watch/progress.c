@@ -5,6 +5,11 @@
 
 #include "base/cleanup.h"
 
+static const char *plural(uint64_t n)
+{
+	return n == 1 ? "" : "s";
+}
+
 void format_bytes(uint64_t bytes, char *buf, size_t size)
 {
 	static const char *const units[] = { "KiB", "MiB", "GiB", "TiB" };
@@ -48,17 +53,12 @@ size_t progress_line(const char *name, const struct recorder *r, uint64_t elapse
 		(void)snprintf(tasks_text, sizeof(tasks_text), "%llu/%llu tasks", (unsigned long long)tasks,
 			       (unsigned long long)all);
 	else
-		(void)snprintf(tasks_text, sizeof(tasks_text), "%llu tasks", (unsigned long long)tasks);
+		(void)snprintf(tasks_text, sizeof(tasks_text), "%llu task%s", (unsigned long long)tasks, plural(tasks));
 	format_bytes(bytes, bytes_text, sizeof(bytes_text));
 	format_bytes(elapsed_ns ? (uint64_t)((double)bytes * 1e9 / (double)elapsed_ns) : 0, rate, sizeof(rate));
 	return clamp(snprintf(buf, size, "\r\033[K%s: %s, %s, %s, %s/s, %.1f s", name, stage_name(r->step.stage),
 			      tasks_text, bytes_text, rate, (double)elapsed_ns / 1e9),
 		     size);
-}
-
-static const char *plural(uint64_t n)
-{
-	return n == 1 ? "" : "s";
 }
 
 size_t totals_line(bool dump, const struct recorder *r, uint64_t elapsed_ns, char *buf, size_t size)

@@ -67,7 +67,8 @@ ENTRIES = [
     Entry("credentials", ("root",), root_only=True, criu="prlimit of another user's task needs CAP_SYS_RESOURCE"),
     *each("attributes", "comm", "dumpable", "pdeathsig", "thp_disable", "oom_score_adj", "subreaper", "sched",
           "rlimits", "fs", "cwd_deleted"),
-    *each("attributes", "timerslack", "personality", "ioprio", criu="not restored"),
+    *each("attributes", "timerslack", "personality", "ioprio", "cpus", "coredump_filter", criu="not restored"),
+    Entry("attributes", ("pdeath_deadly",), criu="the root gets the signal"),
     *each("attributes", "fifo", "negative_nice", root_only=True),
     Entry("attributes", ("chroot",), root_only=True, inner="new"),
     # descriptors

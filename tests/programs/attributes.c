@@ -231,6 +231,39 @@ static void chrooted(void)
 	CHECK(cwd && !strcmp(cwd, "/inner"), "cwd is %s", cwd);
 }
 
+static void cpus(void)
+{
+	cpu_set_t one, now;
+	int cpu = sched_getcpu();
+
+	CPU_ZERO(&one);
+	CPU_SET(cpu, &one);
+	MUST(sched_setaffinity(0, sizeof(one), &one));
+	check_ready();
+	CPU_ZERO(&now);
+	MUST(sched_getaffinity(0, sizeof(now), &now));
+	CHECK(CPU_EQUAL(&now, &one), "it may run on %d CPUs", CPU_COUNT(&now));
+}
+
+static void coredump_filter(void)
+{
+	FILE *f = fopen("/proc/self/coredump_filter", "w");
+	char *text;
+
+	fputs("0x7", f);
+	fclose(f);
+	check_ready();
+	text = slurp("/proc/self/coredump_filter");
+	CHECK_EQ(strtol(text, NULL, 16), 7, "the core dump filter");
+}
+
+/* The front of a detached restore ends at once: that must not be the end of the root. */
+static void pdeath_deadly(void)
+{
+	MUST(prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0));
+	check_ready();
+}
+
 int main(int argc, char **argv)
 {
 	static const struct {
@@ -241,7 +274,8 @@ int main(int argc, char **argv)
 		{ "thp_disable", thp_disable }, { "personality", persona }, { "ioprio", ioprio },
 		{ "oom_score_adj", oom }, { "subreaper", reaper }, { "sched", sched }, { "fifo", fifo },
 		{ "negative_nice", negative_nice }, { "rlimits", rlimits }, { "fs", fs_place },
-		{ "cwd_deleted", cwd_deleted }, { "chroot", chrooted },
+		{ "cwd_deleted", cwd_deleted }, { "chroot", chrooted }, { "cpus", cpus },
+		{ "coredump_filter", coredump_filter }, { "pdeath_deadly", pdeath_deadly },
 	};
 
 	check_begin(argc, argv);

@@ -2,6 +2,7 @@
 /* not_carried FOLDER KIND: one object of a kind that an engine may refuse; the program must be as before then. */
 #include "check.h"
 
+#include <asm/ldt.h>
 #include <linux/filter.h>
 #include <linux/perf_event.h>
 #include <linux/seccomp.h>
@@ -98,6 +99,30 @@ static int set_up(const char *kind)
 	}
 	if (!strcmp(kind, "proc_file"))
 		return open("/proc/self/status", O_RDONLY);
+	if (!strcmp(kind, "ldt")) {
+		struct user_desc d = { .entry_number = 0, .base_addr = 0x1000, .limit = 10, .seg_32bit = 1, .useable = 1 };
+
+		return (int)syscall(SYS_modify_ldt, 1, &d, sizeof(d));
+	}
+	if (!strcmp(kind, "mdwe"))
+		return prctl(65 /* PR_SET_MDWE, Linux 6.3 */, 1, 0, 0, 0);
+	if (!strcmp(kind, "tsc"))
+		return prctl(PR_SET_TSC, PR_TSC_SIGSEGV);
+	if (!strcmp(kind, "dispatch")) {
+		static char selector; /* SYSCALL_DISPATCH_FILTER_ALLOW */
+
+		return prctl(59 /* PR_SET_SYSCALL_USER_DISPATCH, Linux 5.11 */, 1, 0, 0, &selector);
+	}
+	if (!strcmp(kind, "exit_signal")) {
+		pid_t pid = (pid_t)MUST(syscall(SYS_clone, SIGUSR1, 0, 0, 0, 0));
+
+		if (pid == 0) {
+			prctl(PR_SET_PDEATHSIG, SIGKILL);
+			for (;;)
+				pause();
+		}
+		return 0;
+	}
 	if (!strcmp(kind, "none"))
 		return 0;
 	DIE("no such kind");
