@@ -204,6 +204,31 @@ static void supervise(struct front *f)
 
 /* ---- after the engine ---- */
 
+/*
+ * Ctrl-Z has stopped a restored shell job. The shell knows the front, not the job: the front takes the terminal back, stops
+ * as the job did, and when the shell continues it (fg, bg) hands the terminal on and continues the job.
+ */
+static void stop_with_job(pid_t root)
+{
+	AUTOCLOSE int tty = open("/dev/tty", O_RDWR | O_CLOEXEC);
+	pid_t job = getpgid(root);
+	sigset_t ttou, old;
+
+	if (tty < 0 || job <= 0 || job == getpgrp())
+		return;
+	/* From the background tcsetpgrp() stops its caller by SIGTTOU, unless that is blocked. */
+	sigemptyset(&ttou);
+	sigaddset(&ttou, SIGTTOU);
+	(void)sigprocmask(SIG_BLOCK, &ttou, &old);
+	if (tcgetpgrp(tty) == job)
+		(void)tcsetpgrp(tty, getpgrp());
+	(void)kill(getpid(), SIGSTOP);
+	if (tcgetpgrp(tty) == getpgrp())
+		(void)tcsetpgrp(tty, job);
+	(void)kill(-job, SIGCONT);
+	(void)sigprocmask(SIG_SETMASK, &old, NULL);
+}
+
 /* Waits until the restored root task has ended, reaping whatever ends meanwhile. */
 static int wait_for_root(struct front *f)
 {
@@ -214,8 +239,10 @@ static int wait_for_root(struct front *f)
 	while (root > 0) {
 		siginfo_t si = { 0 };
 
-		while (waitid(P_ALL, 0, &si, WEXITED | WNOHANG | __WALL) == 0 && si.si_pid) {
-			if (si.si_pid == root)
+		while (waitid(P_ALL, 0, &si, WEXITED | WSTOPPED | WNOHANG | __WALL) == 0 && si.si_pid) {
+			if (si.si_code == CLD_STOPPED && si.si_pid == root && f->options->shell_job)
+				stop_with_job(root);
+			else if (si.si_code != CLD_STOPPED && si.si_pid == root)
 				return EXIT_DONE;
 			si.si_pid = 0;
 		}
