@@ -488,11 +488,7 @@ static int check_all(struct operation *op)
 	int r;
 
 	for (size_t k = 0; k < n_kinds; k++) {
-		bool any = false;
-
-		for (size_t i = 0; i < op->files->n_files && !any; i++)
-			any = op->files->files[i]->kind == kinds[k];
-		r = any && kinds[k]->check_all ? kinds[k]->check_all(op) : 0;
+		r = kinds[k]->check_all && kind_is_used(op, kinds[k]) ? kinds[k]->check_all(op) : 0;
 		if (r < 0)
 			return r;
 	}

@@ -32,12 +32,8 @@ static int dump_files(struct operation *op)
 		log_debug(f->facts.task ? f->facts.task->pid : 0, "file %u: %s: %s", f->id, f->kind->name, f->describe);
 	}
 	for (size_t k = 0; k < n_kinds; k++) {
-		bool any = false;
-
-		for (size_t i = 0; i < op->files->n_files && !any; i++)
-			any = op->files->files[i]->kind == kinds[k];
 		recorder_step(0, NULL, "dump", "the %ss of the tree", kinds[k]->name);
-		r = any && kinds[k]->dump_all ? kinds[k]->dump_all(op) : 0;
+		r = kinds[k]->dump_all && kind_is_used(op, kinds[k]) ? kinds[k]->dump_all(op) : 0;
 		if (r < 0)
 			return r;
 	}
@@ -182,11 +178,7 @@ static int decode_all(struct operation *op)
 	int r;
 
 	for (size_t k = 0; k < n_kinds; k++) {
-		bool any = false;
-
-		for (size_t i = 0; i < op->files->n_files && !any; i++)
-			any = op->files->files[i]->kind == kinds[k];
-		r = any && kinds[k]->load_all ? kinds[k]->load_all(op) : 0;
+		r = kinds[k]->load_all && kind_is_used(op, kinds[k]) ? kinds[k]->load_all(op) : 0;
 		if (r < 0)
 			return r;
 	}

@@ -26,6 +26,15 @@ int table_create(struct operation *op)
 	return 0;
 }
 
+bool kind_is_used(const struct operation *op, const struct kind *k)
+{
+	for (size_t i = 0; i < op->files->n_files; i++) {
+		if (op->files->files[i]->kind == k)
+			return true;
+	}
+	return false;
+}
+
 const struct kind *kind_recognise(const struct fd_facts *f)
 {
 	for (size_t i = 0; i < n_kinds; i++) {

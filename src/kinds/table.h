@@ -7,6 +7,8 @@
 
 /* Makes op->files, empty, when there is none yet. */
 int table_create(struct operation *op);
+/* Is a file of that kind in the table? */
+bool kind_is_used(const struct operation *op, const struct kind *k);
 /* The first kind of the registry that takes these facts; never NULL (kind_refused takes all). */
 const struct kind *kind_recognise(const struct fd_facts *f);
 /* The kind that decodes the image's @type, or NULL. */

@@ -25,6 +25,8 @@
  * A pty's index is the lowest that is free (devpts), so masters are opened until the wanted one comes and the others are
  * closed again. Every open here has O_NOCTTY: firn's engine must not come by a controlling terminal. ioctls on the
  * terminal that firn itself runs on are made with SIGTTOU blocked, as the engine may be in the background of it.
+ *
+ * Longer than most: a pair's two sides, its session and its foreground group are one order of steps, read in one piece.
  */
 
 struct tty_guard {
