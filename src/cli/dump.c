@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "dump/dump.h"
-#include "dump/sweep.h"
 
 #include "cli/commands.h"
 #include "cli/options.h"
@@ -13,7 +12,6 @@ int cmd_dump(int argc, char **argv)
 		.command = FOR_DUMP,
 		.role = FRONT_DUMP,
 		.engine = dump_engine,
-		.sweep = dump_sweep,
 		.usage = "usage: firn dump -t PID [-D DIR] [options]\n\n"
 			 "Freezes the process tree below PID and writes it to DIR. The tasks are killed when the "
 			 "images are\n"

@@ -30,7 +30,7 @@ int run_operation(const struct operation_command *c, int argc, char **argv)
 	} else if (r || options_check(&line.options, c->command, &e)) {
 		r = complain(c, &e);
 	} else {
-		r = front_run(c->role, &line.options, c->engine, c->sweep, NULL);
+		r = front_run(c->role, &line.options, c->engine, NULL);
 	}
 	options_release(&line);
 	return r;

@@ -9,7 +9,6 @@ struct operation_command {
 	unsigned command;               /* FOR_DUMP or FOR_RESTORE */
 	enum front_role role;
 	engine_fn engine;
-	sweep_fn sweep;                 /* or NULL */
 	const char *usage;              /* printed by --help above the options */
 };
 

@@ -66,9 +66,8 @@ static void choose_park_signals(struct task *t)
 	for (size_t i = 0; i < t->n_threads; i++) {
 		struct thread *th = &t->threads[i];
 
-		th->puppet.park_signal =
-			park_signal_choose(th->status.sig_caught, th->status.sig_ignored, th->puppet.sigmask,
-					   th->status.sig_pending | th->status.shared_pending);
+		th->puppet.park_signal = park_signal_choose(th->status.sig_caught, th->status.sig_ignored, th->puppet.sigmask,
+							    th->status.sig_pending | th->status.shared_pending);
 	}
 }
 
@@ -98,7 +97,6 @@ static int interview_space(struct operation *op, struct task *first)
 	int r;
 
 	r = gate_open(&gate, p, vdso ? vdso->start : 0, vdso ? vdso->end : 0, op->error);
-	recorder_inside(true);
 	if (r == 0)
 		r = area_map(&gate, p, &op->arena, op->error);
 	if (r == 0)
@@ -108,8 +106,6 @@ static int interview_space(struct operation *op, struct task *first)
 			r = interview_task(op, op->tree.tasks[i], p->area);
 	r = leave_space(op, &gate, first, r);
 	gate_close(&gate);
-	if (!gate.busy && !p->area)
-		recorder_inside(false);
 	return r;
 }
 

@@ -112,8 +112,6 @@ int gate_open(struct gate *g, struct puppet *p, uint64_t vdso_start, uint64_t vd
 		return error_raise(e, EOPNOTSUPP, "pid %d (%s): its vdso leaves no room for firn's gate", p->pid, p->comm);
 	if (!all_zero(image + at, size - at) && memcmp(image + at, gate_begin, (size_t)(gate_saved - gate_begin)) != 0)
 		return error_raise(e, EOPNOTSUPP, "pid %d (%s): somebody else uses the end of its vdso", p->pid, p->comm);
-	/* What a killed engine left there is wiped, too. */
-	g->written = !all_zero(image + at, size - at);
 	g->address = vdso_start + at;
 	return 0;
 }

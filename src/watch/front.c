@@ -288,7 +288,6 @@ static int fail(struct front *f)
 		rollback_remove_segments();
 		rollback_remove_names(PROVE_MS);
 	} else {
-		rollback_sweep(f->sweep, f->options, PROVE_MS);
 		rollback_prove(f->engine, PROVE_MS, &f->proof);
 	}
 	return front_report_failure(f);
@@ -365,13 +364,12 @@ static int run(struct front *f, engine_fn engine, void *arg)
 	return r;
 }
 
-int front_run(enum front_role role, const struct options *o, engine_fn engine, sweep_fn sweep, void *arg)
+int front_run(enum front_role role, const struct options *o, engine_fn engine, void *arg)
 {
 	struct front f = {
 		.role = role,
 		.name = role == FRONT_DUMP ? "dump" : "restore",
 		.options = o,
-		.sweep = sweep,
 		.signal_fd = -1,
 		.done_fd = -1,
 		.engine_pidfd = -1,

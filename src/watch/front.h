@@ -2,7 +2,6 @@
 #pragma once
 
 #include "base/options.h"
-#include "watch/rollback.h"
 
 enum front_role { FRONT_DUMP, FRONT_RESTORE };
 
@@ -17,8 +16,6 @@ typedef int (*engine_fn)(const struct options *o, void *arg);
  * draws progress, turns SIGINT, SIGTERM and SIGHUP and passed deadlines into a cancelled operation, writes the stall
  * report, ends an engine that does not end by itself, and proves that every target is untraced and running.
  *
- * @sweep takes away what a dead engine left in the tasks of a dump, see watch/rollback.h; or NULL.
- *
  * For FRONT_RESTORE without --restore-detached it then waits for the restored root task (it is its sub-reaper).
  */
-int front_run(enum front_role role, const struct options *o, engine_fn engine, sweep_fn sweep, void *arg);
+int front_run(enum front_role role, const struct options *o, engine_fn engine, void *arg);

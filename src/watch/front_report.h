@@ -17,7 +17,6 @@ struct front {
 	enum front_role role;
 	const char *name;               /* "dump", "restore" */
 	const struct options *options;
-	sweep_fn sweep;                 /* or NULL */
 	char *log_path;                 /* owned; NULL = standard error */
 
 	pid_t engine;

@@ -187,12 +187,6 @@ void recorder_target_remove(pid_t tid)
 	}
 }
 
-void recorder_inside(bool inside)
-{
-	if (recorder)
-		atomic_fetch_add(&recorder->inside, inside ? 1 : -1);
-}
-
 void recorder_segment_add(int id)
 {
 	for (size_t i = 0; recorder && i < RECORDER_SEGMENTS; i++) {

@@ -87,7 +87,6 @@ struct recorder {
 	atomic_int segments[RECORDER_SEGMENTS]; /* restore: ids + 1 of System V segments made so far; 0 = free */
 
 	/* front → engine */
-	atomic_int inside;                  /* see recorder_inside() */
 	atomic_bool cancelled;              /* set once; the engine rolls back as soon as it sees it */
 	atomic_bool hurry;                  /* set a second later: cuts the rolling back short, too */
 
@@ -135,9 +134,6 @@ void recorder_target_add(pid_t pid, pid_t tid);
 void recorder_target_remove(pid_t tid);
 /* Was @tid ever added, or is it the restored root? */
 bool recorder_target_known(pid_t tid);
-
-/* dump: firn's code is about to be in the memory of a task, or no longer. Not zero at the end: an engine left it there. */
-void recorder_inside(bool inside);
 
 /* Remembers a System V shared memory segment that a restore made, for a front whose engine died, and forgets it. */
 void recorder_segment_add(int id);

@@ -141,14 +141,15 @@ static bool have_names(void)
 	return false;
 }
 
-/* In a process of its own, which may be held up for as long as it likes: it is waited for until then, and killed. */
-static void in_a_process(void (*job)(void *arg), void *arg, int timeout_ms)
+void rollback_remove_names(int timeout_ms)
 {
 	uint64_t until = monotonic_ns() + (uint64_t)timeout_ms * 1000000;
-	pid_t pid = fork();
+	pid_t pid = have_names() ? fork() : -1;
 
 	if (pid == 0) {
-		job(arg);
+		for (size_t i = 0; i < RECORDER_NAMES; i++)
+			if (recorder->names[i][0] && unlink(recorder->names[i]) < 0)
+				(void)rmdir(recorder->names[i]);
 		_exit(0);
 	}
 	while (pid > 0 && waitpid(pid, NULL, WNOHANG) == 0) {
@@ -158,40 +159,4 @@ static void in_a_process(void (*job)(void *arg), void *arg, int timeout_ms)
 		}
 		pause_briefly();
 	}
-}
-
-static void remove_names(void *arg)
-{
-	(void)arg;
-	for (size_t i = 0; i < RECORDER_NAMES; i++)
-		if (recorder->names[i][0] && unlink(recorder->names[i]) < 0)
-			(void)rmdir(recorder->names[i]);
-}
-
-void rollback_remove_names(int timeout_ms)
-{
-	if (have_names())
-		in_a_process(remove_names, NULL, timeout_ms);
-}
-
-struct sweeping {
-	sweep_fn sweep;
-	const struct options *options;
-};
-
-static void sweep(void *arg)
-{
-	const struct sweeping *s = arg;
-
-	/* What the engine's recorder says is still to be told; and in there everything is cancelled. */
-	if (recorder_init() == 0)
-		(void)s->sweep(s->options);
-}
-
-void rollback_sweep(sweep_fn job, const struct options *o, int timeout_ms)
-{
-	struct sweeping s = { job, o };
-
-	if (job && atomic_load(&recorder->inside) > 0)
-		in_a_process(sweep, &s, timeout_ms);
 }

@@ -5,15 +5,13 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-#include "base/options.h"
-
 /* The proof that nothing was left changed, made by the front after the engine ended (or could not be ended). */
 
 struct rollback_proof {
-	size_t checked;		  /* threads that the engine ever held */
-	size_t gone;		  /* of these: ended since */
-	size_t held;		  /* of these: still traced by the engine */
-	pid_t held_pid, held_tid; /* one of them */
+	size_t checked;                 /* threads that the engine ever held */
+	size_t gone;                    /* of these: ended since */
+	size_t held;                    /* of these: still traced by the engine */
+	pid_t held_pid, held_tid;       /* one of them */
 	char held_state;
 };
 
@@ -38,8 +36,3 @@ void rollback_remove_segments(void);
 /* Removes the names that a killed engine has noted with recorder_name_add(). A process of its own does it, which is waited
  * for at most so long: the file system may not answer. */
 void rollback_remove_names(int timeout_ms);
-
-/* Takes away what an engine left in the tasks of a dump, see recorder_inside(). */
-typedef int (*sweep_fn)(const struct options *o);
-/* Calls @job in a process of its own when there is something to sweep; NULL: nobody can. */
-void rollback_sweep(sweep_fn job, const struct options *o, int timeout_ms);

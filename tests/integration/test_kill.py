@@ -138,7 +138,8 @@ def test_ended_while_the_tasks_are_asked(who, sig, program, firn, work):
         assert code in (0, 1, 5, -sig), h.read_text(log)
         check_running(w, f"round {i}")
         h.wait_for(lambda: not [p for p in h.children(os.getpid()) if p != w.pid and not h.gone(p)], "the engine's end", 20)
-        assert h.read_text(f"/proc/{w.pid}/maps") == maps
+        # a killed engine cannot take its area away
+        assert who == "engine" or h.read_text(f"/proc/{w.pid}/maps") == maps
     w.finish(60)
 
 

@@ -102,7 +102,7 @@ static void begin(struct run *r)
 		close(err[1]);
 		if (r->prepare)
 			r->prepare(r);
-		_exit(front_run(r->role, &r->options, r->engine, NULL, r->arg));
+		_exit(front_run(r->role, &r->options, r->engine, r->arg));
 	}
 	close(out[1]);
 	close(err[1]);
