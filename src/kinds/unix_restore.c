@@ -16,11 +16,11 @@
  * Unix sockets come back all at once, because they depend on each other. In create:
  *
  *   pairs by socketpair(), with a spare end where the peer was closed; names of accepted sockets, which the listener has
- *   too, by bind() on such a pair and unlink(); then the names of those who own them; then listen(); last the accepted
- *   sockets of abstract listeners, by connect() and accept(), since two cannot be bound to one abstract name.
+ *   too, and names that were deleted, by bind() and unlink(); then the names of those who own them; then listen(); last
+ *   the accepted sockets of abstract listeners, by connect() and accept(), since two cannot be bound to one abstract name.
  *
  * In finish, when the tasks exist whose credentials may be in a packet: queued data, then connect() of datagram sockets
- * (a connected one takes packets from its peer alone), spare ends closed, shutdown, options, names that were deleted.
+ * (a connected one takes packets from its peer alone), spare ends closed, shutdown, options.
  */
 
 struct unix_end {
@@ -29,7 +29,8 @@ struct unix_end {
 	struct unix_end *peer;          /* NULL: none, or it was closed */
 	bool mutual;                    /* the peer's peer is this end */
 	bool by_listener;               /* made by connect() and accept() */
-	bool made_name;                 /* a socket file of its own */
+	bool named;                     /* it has its name */
+	struct unix_made made;          /* a socket file of its own */
 	bool connected;
 	int spare;                      /* stands for a closed peer until finish, or -1 */
 	size_t queued;                  /* bytes that wait for it, with the kernel's cost per packet */
@@ -69,7 +70,8 @@ static bool same_name(const struct unix_end *a, const struct unix_end *b)
 {
 	const char *x = a->m->name_dir ? a->m->name_dir : "", *y = b->m->name_dir ? b->m->name_dir : "";
 
-	return a->m->name.len == b->m->name.len && memcmp(a->m->name.data, b->m->name.data, a->m->name.len) == 0 &&
+	return a->m->type == b->m->type && a->m->name.len == b->m->name.len &&
+	       memcmp(a->m->name.data, b->m->name.data, a->m->name.len) == 0 &&
 	       (a->m->name.data[0] == '/' || strcmp(x, y) == 0);
 }
 
@@ -230,7 +232,7 @@ static bool owns_name(const struct unix_end *e)
 	return e->m->state == TCP_LISTEN || e->m->type == SOCK_DGRAM || e->m->state == TCP_CLOSE;
 }
 
-/* The owner of @e's name, else the last of those that bear it. */
+/* The owner of @e's name, as far as that still is in the file system, else the last of those that bear it. */
 static struct unix_end *name_owner(const struct unix_plan *plan, const struct unix_end *e)
 {
 	struct unix_end *last = NULL;
@@ -238,7 +240,7 @@ static struct unix_end *name_owner(const struct unix_plan *plan, const struct un
 	for (size_t i = 0; i < plan->n; i++) {
 		struct unix_end *o = plan->ends[i];
 
-		if (o->m->name.len == 0 || is_external(o) || !same_name(o, e))
+		if (o->m->name.len == 0 || o->m->deleted || is_external(o) || !same_name(o, e))
 			continue;
 		if (owns_name(o))
 			return o;
@@ -299,25 +301,34 @@ static int make_sockets(struct operation *op, struct unix_plan *plan)
 	return r;
 }
 
-/* First those that only bear a name, each unlinked again, then the owners. */
-static int bind_names(struct operation *op, struct unix_plan *plan, bool owners)
+/* Does @e's name stay in the file system? A path that was deleted may be another socket's by now. */
+static bool keeps_name(const struct unix_plan *plan, const struct unix_end *e)
+{
+	return !e->m->deleted && (owns_name(e) || name_owner(plan, e) == e);
+}
+
+static int bind_end(struct operation *op, const struct unix_plan *plan, struct unix_end *e)
+{
+	int r = unix_name_bind(op, e->file->fd, e->m, e->file->describe, &e->made);
+
+	e->named = r == 0;
+	if (r == 0 && !keeps_name(plan, e))
+		unix_name_remove(op, e->m, &e->made);
+	return r;
+}
+
+/* First those that only bear a name or had it, each unlinked again at once, then those that keep it. */
+static int bind_names(struct operation *op, const struct unix_plan *plan, bool keepers)
 {
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < plan->n; i++) {
 		struct unix_end *e = plan->ends[i];
-		bool owner;
 
-		if (e->m->name.len == 0 || e->file->fd < 0 || is_external(e) || e->by_listener)
+		if (e->named || e->m->name.len == 0 || e->file->fd < 0 || is_external(e) || e->by_listener)
 			continue;
-		owner = owns_name(e) || name_owner(plan, e) == e;
-		if (owner != owners)
-			continue;
-		r = unix_name_bind(op, e->file->fd, e->m, e->file->describe, &e->made_name);
-		if (r == 0 && !owner && e->made_name) {
-			unix_name_remove(op, e->m);
-			e->made_name = false;
-		}
+		if (keeps_name(plan, e) == keepers)
+			r = bind_end(op, plan, e);
 	}
 	return r;
 }
@@ -351,7 +362,7 @@ static int accept_own(struct operation *op, int listener, const char *describe, 
 	}
 }
 
-static int make_accepted(struct operation *op, struct unix_end *e, int listener)
+static int make_accepted(struct operation *op, const struct unix_plan *plan, struct unix_end *e, int listener)
 {
 	int client, r;
 
@@ -363,11 +374,11 @@ static int make_accepted(struct operation *op, struct unix_end *e, int listener)
 	else
 		e->spare = client;
 	if (e->mutual && e->peer->m->name.len > 0) {
-		r = unix_name_bind(op, client, e->peer->m, e->peer->file->describe, &e->peer->made_name);
+		r = bind_end(op, plan, e->peer);
 		if (r < 0)
 			return r;
 	}
-	r = unix_name_connect(op, client, e->m);
+	r = unix_name_connect(op, client, &(struct unix_target){ e->m, listener });
 	if (r < 0)
 		return error_raise_call(op->error, -r, "connect", "%s", e->file->describe);
 	return accept_own(op, listener, e->file->describe, &e->file->fd);
@@ -381,13 +392,13 @@ static int make_by_listener(struct operation *op, const struct unix_plan *plan)
 		struct unix_end *e = plan->ends[i];
 		const struct unix_end *owner;
 		AUTOCLOSE int passing = -1;
-		bool made;
+		struct unix_made made;
 
 		if (!e->by_listener)
 			continue;
 		owner = name_owner(plan, e);
 		if (owner->m->state == TCP_LISTEN) {
-			r = make_accepted(op, e, owner->file->fd);
+			r = make_accepted(op, plan, e, owner->file->fd);
 			continue;
 		}
 		/* The listener is gone: one that passes, before anybody is bound to the name for good. */
@@ -398,7 +409,7 @@ static int make_by_listener(struct operation *op, const struct unix_plan *plan)
 		if (r == 0 && listen(passing, 1) < 0)
 			r = error_raise_call(op->error, errno, "listen", "%s", e->file->describe);
 		if (r == 0)
-			r = make_accepted(op, e, passing);
+			r = make_accepted(op, plan, e, passing);
 	}
 	return r;
 }
@@ -450,7 +461,7 @@ static void add_control(struct msghdr *msg, int type, const void *data, size_t l
 }
 
 /* 0 or -errno, nothing raised. */
-static int send_packet(struct operation *op, int fd, const struct packet *p, const UnixSkEntry *to)
+static int send_packet(struct operation *op, int fd, const struct packet *p, const struct unix_target *to)
 {
 	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(struct ucred)) + CMSG_SPACE(SCM_RIGHTS_MAX * sizeof(int))] = { 0 };
 	struct iovec iov = { .iov_base = (void *)p->data, .iov_len = p->len };
@@ -514,7 +525,7 @@ static int queue_packet(struct operation *op, const struct unix_plan *plan, cons
 {
 	const struct unix_end *to = files_find(op, p->id_for)->state;
 	const struct unix_end *sender;
-	const UnixSkEntry *name = NULL;
+	struct unix_target target, *name = NULL;
 	AUTOCLOSE int temporary = -1;
 	struct packet plain = *p;
 	int from, r;
@@ -524,7 +535,8 @@ static int queue_packet(struct operation *op, const struct unix_plan *plan, cons
 	} else {
 		if (to->m->name.len == 0 || to->m->type != SOCK_DGRAM)
 			return raise_damaged(op, to->file, "the sender of a queued packet");
-		name = to->m;
+		target = (struct unix_target){ to->m, to->file->fd };
+		name = &target;
 		sender = find_sender(plan, p);
 		r = sender ? 0 : stand_in(op, to, p, &temporary);
 		if (r < 0)
@@ -578,7 +590,7 @@ static bool is_awaited(const struct unix_plan *plan, const struct unix_end *e)
 
 static int connect_one(struct operation *op, struct unix_end *e)
 {
-	int r = unix_name_connect(op, e->file->fd, e->peer->m);
+	int r = unix_name_connect(op, e->file->fd, &(struct unix_target){ e->peer->m, e->peer->file->fd });
 
 	if (r == 0) {
 		e->connected = true;
@@ -642,10 +654,6 @@ static int finish_end(struct operation *op, struct unix_end *e)
 		r = file_set_flags(op, e->file, e->m->flags);
 	if (r == 0)
 		r = fown_apply(op, e->file->fd, e->m->fown, e->file->describe);
-	if (r == 0 && e->made_name && e->m->has_deleted && e->m->deleted) {
-		unix_name_remove(op, e->m);
-		e->made_name = false;
-	}
 	return r;
 }
 
@@ -678,7 +686,5 @@ void unix_release(struct operation *op, struct file *f)
 	if (e->spare >= 0)
 		close(e->spare);
 	e->spare = -1;
-	if (e->made_name)
-		unix_name_remove(op, e->m);
-	e->made_name = false;
+	unix_name_remove(op, e->m, &e->made);
 }

@@ -177,6 +177,8 @@ static int unix_check_all(struct operation *op)
 		r = check_pending(op, f, facts, d);
 		if (r == 0)
 			r = check_peer(op, f, facts, d);
+		if (r == 0)
+			r = unix_name_check(op, f, d->name, d->name_len);
 	}
 	return r;
 }

@@ -12,6 +12,8 @@
 
 /* dump: fills name, name_dir, deleted and file_perms from the local copy and the kernel's name. */
 int unix_name_dump(struct operation *op, const struct file *f, const uint8_t *name, size_t len, UnixSkEntry *m);
+/* The same for what it refuses alone. */
+int unix_name_check(struct operation *op, const struct file *f, const uint8_t *name, size_t len);
 /* A name for messages, in the arena: "/run/x", "@abstract" (as ss(8) has it), "unnamed". */
 const char *unix_name_text(struct operation *op, const uint8_t *name, size_t len);
 static inline bool unix_name_is_path(const ProtobufCBinaryData *name)
@@ -19,14 +21,27 @@ static inline bool unix_name_is_path(const ProtobufCBinaryData *name)
 	return name->len > 0 && name->data[0] != '\0';
 }
 
+/* A socket file that the restore made, and only that one, is taken away again. */
+struct unix_made {
+	bool is;
+	dev_t dev;
+	ino_t ino;
+};
+
+/* The socket that has the name of @m. fd: itself, where the engine has it (needed once the name was deleted), or -1. */
+struct unix_target {
+	const UnixSkEntry *m;
+	int fd;
+};
+
 /* restore: binds @fd to the entry's name. A stale socket file of that name is removed first; one that a living socket
- * answers behind is an error. *ret_made: a file was made, which unix_name_remove() takes away. */
-int unix_name_bind(struct operation *op, int fd, const UnixSkEntry *m, const char *describe, bool *ret_made);
-/* connect() or, with @data, sendto() to the entry's name. 0 or -errno, nothing raised. */
-int unix_name_connect(struct operation *op, int fd, const UnixSkEntry *m);
-int unix_name_send(struct operation *op, int fd, const UnixSkEntry *m, const struct msghdr *message);
+ * is bound to is an error. ret: the file that was made, which unix_name_remove() takes away. */
+int unix_name_bind(struct operation *op, int fd, const UnixSkEntry *m, const char *describe, struct unix_made *ret);
+/* connect() or sendmsg() to a socket by its name. 0 or -errno, nothing raised. */
+int unix_name_connect(struct operation *op, int fd, const struct unix_target *to);
+int unix_name_send(struct operation *op, int fd, const struct unix_target *to, const struct msghdr *message);
 /* Best effort. */
-void unix_name_remove(struct operation *op, const UnixSkEntry *m);
+void unix_name_remove(struct operation *op, const UnixSkEntry *m, struct unix_made *made);
 
 /* The verbs of a restore. */
 int unix_load_all(struct operation *op);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* unix_sockets FOLDER stream|dgram|seqpacket|passcred|empty|listen|named|passed|pending|shutdown: pairs with queued data both ways, listeners by name
- * and abstract name, named datagram sockets, options, half-closed pairs. */
+/* unix_sockets FOLDER stream|dgram|seqpacket|passcred|empty|listen|named|passed|pending|shutdown|rebound|refiled: pairs
+ * with queued data both ways, listeners by name and abstract name, named datagram sockets, options, half-closed pairs,
+ * names that were deleted and given to another socket or file. */
 #include "check.h"
 
 #include <sys/socket.h>
@@ -201,6 +202,108 @@ static void passed(void)
 	CHECK(cm && lseek(got, 0, SEEK_CUR) == 4, "the passed descriptor");
 }
 
+static int connected_to(int type, const struct sockaddr_un *a, socklen_t len)
+{
+	int fd = (int)MUST(socket(AF_UNIX, type, 0));
+
+	MUST(connect(fd, (const struct sockaddr *)a, len));
+	return fd;
+}
+
+static void check_name(int fd, bool peer, const char *want)
+{
+	struct sockaddr_un a = { 0 };
+	socklen_t len = sizeof(a);
+
+	if (peer)
+		MUST(getpeername(fd, (struct sockaddr *)&a, &len));
+	else
+		MUST(getsockname(fd, (struct sockaddr *)&a, &len));
+	CHECK(!strcmp(a.sun_path, want), "the name of %s is %s instead of %s", peer ? "the peer" : "the socket", a.sun_path,
+	      want);
+}
+
+/* What is sent on @from arrives at @to. */
+static void check_way(int from, int to, const char *text, bool send_it)
+{
+	char buf[32] = "";
+
+	if (send_it)
+		CHECK_EQ(send(from, text, strlen(text), 0), strlen(text), "send");
+	CHECK_EQ(recv(to, buf, sizeof(buf) - 1, MSG_DONTWAIT), strlen(text), text);
+	CHECK(!strcmp(buf, text), "received %s instead of %s", buf, text);
+}
+
+/* Each name belonged to a first socket, was deleted, and (but for the last) belongs to a second one, made sooner or later. */
+static void rebound(int type)
+{
+	struct names {
+		struct sockaddr_un a;
+		socklen_t len;
+		int fd[2], client[2], server[2];
+	} names[3];
+	struct stat st;
+
+	for (int i = 0; i < 3; i++) {
+		struct names *n = &names[i];
+		char name[32];
+
+		snprintf(name, sizeof(name), "rebound%d", i);
+		n->len = name_of(&n->a, name);
+		for (int k = 0; k < 2; k++)
+			n->fd[i == 1 ? k : !k] = (int)MUST(socket(AF_UNIX, type, 0));
+		for (int k = 0; k < (i == 2 ? 1 : 2); k++) {
+			MUST(bind(n->fd[k], (struct sockaddr *)&n->a, n->len));
+			if (type != SOCK_DGRAM)
+				MUST(listen(n->fd[k], 5));
+			n->client[k] = connected_to(type, &n->a, n->len);
+			n->server[k] = type == SOCK_DGRAM ? n->fd[k] : (int)MUST(accept(n->fd[k], NULL, NULL));
+			MUST(send(n->client[k], k ? "second" : "first", k ? 6 : 5, 0));
+			if (k == 0)
+				MUST(unlink(n->a.sun_path));
+		}
+	}
+	check_ready();
+	for (int i = 0; i < 3; i++) {
+		struct names *n = &names[i];
+		int last = i == 2 ? 0 : 1;
+
+		for (int k = 0; k <= last; k++) {
+			check_name(n->fd[k], false, n->a.sun_path);
+			check_name(n->client[k], true, n->a.sun_path);
+			check_way(n->client[k], n->server[k], k ? "second" : "first", false);
+			check_way(n->client[k], n->server[k], k ? "to the second" : "to the first", true);
+		}
+		if (i == 2) {
+			CHECK(stat(n->a.sun_path, &st) < 0 && errno == ENOENT, "the deleted name is back");
+			continue;
+		}
+		if (stat(n->a.sun_path, &st) < 0) {
+			FAIL("the name %s is gone", n->a.sun_path);
+			continue;
+		}
+		n->client[0] = connected_to(type, &n->a, n->len);
+		if (type != SOCK_DGRAM) {
+			MUST(fcntl(n->fd[1], F_SETFL, O_NONBLOCK));
+			n->server[1] = accept(n->fd[1], NULL, NULL);
+		}
+		check_way(n->client[0], n->server[1], "new", true);
+	}
+}
+
+static void refiled(void)
+{
+	struct sockaddr_un a;
+	socklen_t len = name_of(&a, "refiled");
+	int fd = (int)MUST(socket(AF_UNIX, SOCK_STREAM, 0));
+
+	MUST(bind(fd, (struct sockaddr *)&a, len));
+	MUST(unlink(a.sun_path));
+	MUST(open(a.sun_path, O_CREAT | O_EXCL | O_RDWR, 0600));
+	check_ready();
+	check_name(fd, false, a.sun_path);
+}
+
 int main(int argc, char **argv)
 {
 	const char *kind = argc > 2 ? argv[2] : "stream";
@@ -224,6 +327,10 @@ int main(int argc, char **argv)
 		named();
 	else if (!strcmp(kind, "shutdown"))
 		half();
+	else if (!strcmp(kind, "rebound"))
+		rebound(argc > 3 && !strcmp(argv[3], "dgram") ? SOCK_DGRAM : SOCK_STREAM);
+	else if (!strcmp(kind, "refiled"))
+		refiled();
 	else
 		passed();
 	return check_end();
