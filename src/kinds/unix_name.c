@@ -53,8 +53,8 @@ static int read_fd_link(int fd, char *buf, size_t size)
 
 static int refuse_moved(struct operation *op, const struct file *f, const char *name, const char *now)
 {
-	error_raise(op->error, EOPNOTSUPP, "%s: bound to %s, but its socket file is %s now", facts_describe(op, &f->facts),
-		    name, now);
+	error_raise(op->error, EOPNOTSUPP, "%s: bound to %s, but its socket file is %s now",
+		    facts_describe(op, &f->facts), name, now);
 	error_hint(op->error, "A renamed socket file, and one below another root directory, are not carried yet.");
 	return -EOPNOTSUPP;
 }
@@ -100,10 +100,12 @@ static int dump_path(struct operation *op, const struct file *f, const char *nam
 		return raise_no_memory(op);
 	recorder_step(f->facts.task->pid, f->facts.task->comm, "fstat", "socket file %s", name);
 	if (fstat(fd, &st) < 0)
-		return error_raise_call(op->error, errno, "fstat", "%s, socket file %s", facts_describe(op, &f->facts), name);
+		return error_raise_call(op->error, errno, "fstat", "%s, socket file %s", facts_describe(op, &f->facts),
+					name);
 	r = read_fd_link(fd, now, sizeof(now));
 	if (r < 0)
-		return error_raise_call(op->error, -r, "readlink", "%s, socket file %s", facts_describe(op, &f->facts), name);
+		return error_raise_call(op->error, -r, "readlink", "%s, socket file %s", facts_describe(op, &f->facts),
+					name);
 	file_perms_entry__init(perms);
 	perms->mode = st.st_mode;
 	perms->uid = st.st_uid;
@@ -164,7 +166,7 @@ int unix_name_check(struct operation *op, const struct file *f, const uint8_t *n
 
 struct unix_address {
 	struct sockaddr_un sun;
-	char end;                /* a path may fill sun_path to its last byte */
+	char end; /* a path may fill sun_path to its last byte */
 	socklen_t len;
 };
 
@@ -172,7 +174,7 @@ static void address_of(const UnixSkEntry *m, struct unix_address *a)
 {
 	memset(a, 0, sizeof(*a));
 	a->sun.sun_family = AF_UNIX;
-	memcpy(a->sun.sun_path, m->name.data, m->name.len);    /* decode checked that it fits */
+	memcpy(a->sun.sun_path, m->name.data, m->name.len); /* decode checked that it fits */
 	a->len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + m->name.len);
 }
 
@@ -322,20 +324,34 @@ static int address_to(const struct unix_target *to, struct unix_address *a, int 
 	return 0;
 }
 
-int unix_name_connect(struct operation *op, int fd, const struct unix_target *to)
+/* Only the call itself: SIOCUNIXFILE asks for CAP_NET_ADMIN. */
+static int connect_as(struct operation *op, int fd, const struct unix_address *a, const struct unix_creds *as,
+		      const char *describe)
+{
+	struct unix_creds before;
+	int r, undone;
+
+	r = unix_creds_take(op, as, describe, &before);
+	if (r < 0)
+		return r;
+	r = connect(fd, (const struct sockaddr *)&a->sun, a->len) < 0 ? -errno : 0;
+	undone = unix_creds_give_back(op, &before, describe);
+	return r < 0 ? r : undone;
+}
+
+int unix_name_connect(struct operation *op, int fd, const struct unix_target *to, const struct unix_creds *as)
 {
 	struct unix_address a;
 	AUTOCLOSE int file = -1;
 	int back, r;
 
-	(void)op;
 	r = address_to(to, &a, &file);
 	if (r == 0)
 		r = enter_directory(to->m, &back);
 	if (r < 0)
 		return r;
 	recorder_step(0, NULL, "connect", "unix socket %s", a.sun.sun_path[0] ? a.sun.sun_path : a.sun.sun_path + 1);
-	r = connect(fd, (const struct sockaddr *)&a.sun, a.len) < 0 ? -errno : 0;
+	r = connect_as(op, fd, &a, as, unix_name_text(op, to->m->name.data, to->m->name.len));
 	leave_directory(back);
 	return r;
 }

@@ -100,6 +100,7 @@ ENTRIES = [
           refused="wait to be accepted"),
     Entry("unix_sockets", ("rebound", "stream")),
     Entry("unix_sockets", ("rebound", "dgram")),
+    Entry("unix_sockets", ("peercred",), criu="SO_PEERCRED names the user who restores"),
     Entry("unix_sockets", ("refiled",), refused="is no socket any more"),
     *each("tcp_listen", "4", "6", "both", criu="SO_PASSCRED of a TCP socket cannot be read on Linux 6.18"),
 ]

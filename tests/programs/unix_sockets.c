@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* unix_sockets FOLDER stream|dgram|seqpacket|passcred|empty|listen|named|passed|pending|shutdown|rebound|refiled: pairs
- * with queued data both ways, listeners by name and abstract name, named datagram sockets, options, half-closed pairs,
- * names that were deleted and given to another socket or file. */
+/* unix_sockets FOLDER stream|dgram|seqpacket|passcred|empty|listen|named|passed|pending|shutdown|rebound|refiled|
+ * peercred: pairs with queued data both ways, listeners by name and abstract name, named datagram sockets, options, half-closed pairs,
+ * names that were deleted and given to another socket or file, the users in SO_PEERCRED. */
 #include "check.h"
 
 #include <sys/socket.h>
@@ -304,6 +304,67 @@ static void refiled(void)
 	check_name(fd, false, a.sun_path);
 }
 
+/* Root does it as another user, an ordinary user as itself. */
+static void be(uid_t id)
+{
+	if (getuid() != 0)
+		return;
+	MUST(seteuid(0));
+	MUST(setegid(id));
+	MUST(seteuid(id));
+	(void)syscall(SYS_setfsuid, 0);
+}
+
+static void peercred(void)
+{
+	static const char *const names[] = { "peercred", "@firn-peercred", "gone" };
+	struct ucred before[13], now;
+	socklen_t len = sizeof(now);
+	int fds[13], n = 0, late;
+	struct sockaddr_un a;
+	socklen_t la;
+
+	for (int i = 0; i < 3; i++) {
+		la = name_of(&a, names[i]);
+		fds[n] = (int)MUST(socket(AF_UNIX, SOCK_STREAM, 0));
+		MUST(bind(fds[n], (struct sockaddr *)&a, la));
+		be(i == 2 ? 1000 : 0);
+		MUST(listen(fds[n], 5));
+		be(i == 2 ? 0 : 1000);
+		fds[n + 1] = connected_to(SOCK_STREAM, &a, la);
+		be(0);
+		fds[n + 2] = (int)MUST(accept(fds[n], NULL, NULL));
+		n += 3;
+	}
+	/* the last of them without its listener */
+	close(fds[n - 3]);
+	fds[n - 3] = fds[n - 1];
+	n--;
+	be(1001);
+	MUST(socketpair(AF_UNIX, SOCK_STREAM, 0, fds + n));
+	MUST(socketpair(AF_UNIX, SOCK_DGRAM, 0, fds + n + 2));
+	be(0);
+	close(fds[n + 1]);
+	fds[n + 1] = fds[n];
+	n += 4;
+	for (int i = 0; i < n; i++)
+		MUST(getsockopt(fds[i], SOL_SOCKET, SO_PEERCRED, &before[i], &len));
+	check_ready();
+	for (int i = 0; i < n; i++) {
+		MUST(getsockopt(fds[i], SOL_SOCKET, SO_PEERCRED, &now, &len));
+		CHECK(now.uid == before[i].uid && now.gid == before[i].gid, "socket %d: peer is uid %u, gid %u instead of %u, %u", i,
+		      now.uid, now.gid, before[i].uid, before[i].gid);
+	}
+	for (int i = 0; i < 2; i++) {
+		la = name_of(&a, names[i]);
+		late = connected_to(SOCK_STREAM, &a, la);
+		MUST(getsockopt(late, SOL_SOCKET, SO_PEERCRED, &now, &len));
+		CHECK(now.uid == getuid() && now.gid == getgid(), "the listener is uid %u, gid %u", now.uid, now.gid);
+		check_way(fds[3 * i + 1], fds[3 * i + 2], "through", true);
+		check_name(fds[3 * i + 2], false, i == 0 ? a.sun_path : "");
+	}
+}
+
 int main(int argc, char **argv)
 {
 	const char *kind = argc > 2 ? argv[2] : "stream";
@@ -329,6 +390,8 @@ int main(int argc, char **argv)
 		half();
 	else if (!strcmp(kind, "rebound"))
 		rebound(argc > 3 && !strcmp(argv[3], "dgram") ? SOCK_DGRAM : SOCK_STREAM);
+	else if (!strcmp(kind, "peercred"))
+		peercred();
 	else if (!strcmp(kind, "refiled"))
 		refiled();
 	else
