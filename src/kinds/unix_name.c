@@ -53,9 +53,26 @@ static int read_fd_link(int fd, char *buf, size_t size)
 
 static int refuse_moved(struct operation *op, const struct file *f, const char *name, const char *now)
 {
-	error_raise(op->error, EOPNOTSUPP, "%s: bound to %s, but its socket file is %s now", facts_describe(op, &f->facts),
-		    name, now);
+	error_raise(op->error, EOPNOTSUPP, "%s: bound to %s, but its socket file is %s now",
+		    facts_describe(op, &f->facts), name, now);
 	error_hint(op->error, "A renamed socket file, and one below another root directory, are not carried yet.");
+	return -EOPNOTSUPP;
+}
+
+/*
+ * A deleted name is bound and deleted again in a restore: whatever is at the path now must be out of the way by then.
+ * That is so when nothing is there or a socket file, which the tree takes along or which a restore looks at.
+ */
+static int check_deleted(struct operation *op, const struct file *f, const char *path)
+{
+	struct stat st;
+
+	recorder_step(f->facts.task->pid, f->facts.task->comm, "lstat", "former socket file %s", path);
+	if (lstat(path, &st) < 0 || S_ISSOCK(st.st_mode))
+		return 0;
+	error_raise(op->error, EOPNOTSUPP, "%s: bound to %s, which was deleted and is no socket any more",
+		    facts_describe(op, &f->facts), path);
+	error_hint(op->error, "A restore could not bind it to that path: move away what is there, then dump again.");
 	return -EOPNOTSUPP;
 }
 
@@ -83,10 +100,12 @@ static int dump_path(struct operation *op, const struct file *f, const char *nam
 		return raise_no_memory(op);
 	recorder_step(f->facts.task->pid, f->facts.task->comm, "fstat", "socket file %s", name);
 	if (fstat(fd, &st) < 0)
-		return error_raise_call(op->error, errno, "fstat", "%s, socket file %s", facts_describe(op, &f->facts), name);
+		return error_raise_call(op->error, errno, "fstat", "%s, socket file %s", facts_describe(op, &f->facts),
+					name);
 	r = read_fd_link(fd, now, sizeof(now));
 	if (r < 0)
-		return error_raise_call(op->error, -r, "readlink", "%s, socket file %s", facts_describe(op, &f->facts), name);
+		return error_raise_call(op->error, -r, "readlink", "%s, socket file %s", facts_describe(op, &f->facts),
+					name);
 	file_perms_entry__init(perms);
 	perms->mode = st.st_mode;
 	perms->uid = st.st_uid;
@@ -98,6 +117,9 @@ static int dump_path(struct operation *op, const struct file *f, const char *nam
 		m->has_deleted = m->deleted = true;
 		if (len > strlen(deleted_mark) && strcmp(now + len - strlen(deleted_mark), deleted_mark) == 0)
 			now[len - strlen(deleted_mark)] = '\0';
+		r = check_deleted(op, f, name[0] == '/' ? name : now);
+		if (r < 0)
+			return r;
 	}
 	if (name[0] != '/')
 		return dump_directory(op, f, name, now, m);
@@ -130,11 +152,21 @@ int unix_name_dump(struct operation *op, const struct file *f, const uint8_t *na
 	return dump_path(op, f, path, fd, m);
 }
 
+int unix_name_check(struct operation *op, const struct file *f, const uint8_t *name, size_t len)
+{
+	UnixSkEntry *m = arena_alloc(&op->arena, sizeof(*m));
+
+	if (!m)
+		return raise_no_memory(op);
+	unix_sk_entry__init(m);
+	return unix_name_dump(op, f, name, len, m);
+}
+
 /* ---- restore ---- */
 
 struct unix_address {
 	struct sockaddr_un sun;
-	char end;                /* a path may fill sun_path to its last byte */
+	char end; /* a path may fill sun_path to its last byte */
 	socklen_t len;
 };
 
@@ -142,7 +174,7 @@ static void address_of(const UnixSkEntry *m, struct unix_address *a)
 {
 	memset(a, 0, sizeof(*a));
 	a->sun.sun_family = AF_UNIX;
-	memcpy(a->sun.sun_path, m->name.data, m->name.len);    /* decode checked that it fits */
+	memcpy(a->sun.sun_path, m->name.data, m->name.len); /* decode checked that it fits */
 	a->len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + m->name.len);
 }
 
@@ -175,10 +207,14 @@ static void leave_directory(int back)
 	close(back);
 }
 
-/* ECONNREFUSED says that no living socket is behind the file; a datagram socket of the wrong type says EPROTOTYPE. */
-static bool is_stale(const struct unix_address *a, uint32_t type)
+/*
+ * No living socket is behind the file when the kernel says ECONNREFUSED. It finds a socket by the file, in whatever
+ * network namespace, and compares the types before anything else: a datagram socket that knocks is told EPROTOTYPE by
+ * every stream and seqpacket socket, listening or only bound, and no server sees a connection of it.
+ */
+static bool is_stale(const struct unix_address *a)
 {
-	AUTOCLOSE int probe = socket(AF_UNIX, (int)type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	AUTOCLOSE int probe = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
 	return probe >= 0 && connect(probe, (const struct sockaddr *)&a->sun, a->len) < 0 && errno == ECONNREFUSED;
 }
@@ -196,7 +232,7 @@ static int remove_stale(struct operation *op, const UnixSkEntry *m, const struct
 		error_hint(op->error, "Move it away, then restore again.");
 		return -EEXIST;
 	}
-	if (!is_stale(a, m->type)) {
+	if (!is_stale(a)) {
 		error_raise(op->error, EADDRINUSE, "%s: another process has a socket at %s", describe, name);
 		error_hint(op->error, "End that process first (ss -xlp names it), then restore again.");
 		return -EADDRINUSE;
@@ -221,8 +257,9 @@ static int apply_perms(struct operation *op, const UnixSkEntry *m, const char *p
 }
 
 static int bind_path(struct operation *op, int fd, const UnixSkEntry *m, const struct unix_address *a,
-		     const char *describe, bool *ret_made)
+		     const char *describe, struct unix_made *ret)
 {
+	struct stat st;
 	int r;
 
 	r = remove_stale(op, m, a, describe);
@@ -234,16 +271,20 @@ static int bind_path(struct operation *op, int fd, const UnixSkEntry *m, const s
 	recorder_step(0, NULL, "bind", "socket file %s", a->sun.sun_path);
 	if (bind(fd, (const struct sockaddr *)&a->sun, a->len) < 0)
 		return error_raise_call(op->error, errno, "bind", "%s", describe);
-	*ret_made = true;
+	ret->is = true;
+	if (lstat(a->sun.sun_path, &st) == 0) {
+		ret->dev = st.st_dev;
+		ret->ino = st.st_ino;
+	}
 	return apply_perms(op, m, a->sun.sun_path, describe);
 }
 
-int unix_name_bind(struct operation *op, int fd, const UnixSkEntry *m, const char *describe, bool *ret_made)
+int unix_name_bind(struct operation *op, int fd, const UnixSkEntry *m, const char *describe, struct unix_made *ret)
 {
 	struct unix_address a;
 	int back, r;
 
-	*ret_made = false;
+	*ret = (struct unix_made){ 0 };
 	address_of(m, &a);
 	if (!unix_name_is_path(&m->name)) {
 		if (bind(fd, (const struct sockaddr *)&a.sun, a.len) == 0)
@@ -256,55 +297,98 @@ int unix_name_bind(struct operation *op, int fd, const UnixSkEntry *m, const cha
 	r = enter_directory(m, &back);
 	if (r < 0)
 		return error_raise_call(op->error, -r, "chdir", "%s, directory %s", describe, m->name_dir);
-	r = bind_path(op, fd, m, &a, describe, ret_made);
+	r = bind_path(op, fd, m, &a, describe, ret);
 	leave_directory(back);
 	return r;
 }
 
-int unix_name_connect(struct operation *op, int fd, const UnixSkEntry *m)
+/*
+ * The address by which the socket @to is reached. Its name may be that of another one by now; the file it is bound to is
+ * reached through /proc all the same.
+ */
+static int address_to(const struct unix_target *to, struct unix_address *a, int *ret_file)
+{
+	int file;
+
+	*ret_file = -1;
+	address_of(to->m, a);
+	if (to->fd < 0 || !to->m->deleted || !unix_name_is_path(&to->m->name))
+		return 0;
+	file = ioctl(to->fd, SIOCUNIXFILE);
+	if (file < 0)
+		return -errno;
+	memset(a->sun.sun_path, 0, sizeof(a->sun.sun_path));
+	(void)snprintf(a->sun.sun_path, sizeof(a->sun.sun_path), "/proc/self/fd/%d", file);
+	a->len = sizeof(a->sun);
+	*ret_file = file;
+	return 0;
+}
+
+/* Only the call itself: SIOCUNIXFILE asks for CAP_NET_ADMIN. */
+static int connect_as(struct operation *op, int fd, const struct unix_address *a, const struct unix_creds *as,
+		      const char *describe)
+{
+	struct unix_creds before;
+	int r, undone;
+
+	r = unix_creds_take(op, as, describe, &before);
+	if (r < 0)
+		return r;
+	r = connect(fd, (const struct sockaddr *)&a->sun, a->len) < 0 ? -errno : 0;
+	undone = unix_creds_give_back(op, &before, describe);
+	return r < 0 ? r : undone;
+}
+
+int unix_name_connect(struct operation *op, int fd, const struct unix_target *to, const struct unix_creds *as)
 {
 	struct unix_address a;
+	AUTOCLOSE int file = -1;
 	int back, r;
 
-	(void)op;
-	address_of(m, &a);
-	r = enter_directory(m, &back);
+	r = address_to(to, &a, &file);
+	if (r == 0)
+		r = enter_directory(to->m, &back);
 	if (r < 0)
 		return r;
 	recorder_step(0, NULL, "connect", "unix socket %s", a.sun.sun_path[0] ? a.sun.sun_path : a.sun.sun_path + 1);
-	r = connect(fd, (const struct sockaddr *)&a.sun, a.len) < 0 ? -errno : 0;
+	r = connect_as(op, fd, &a, as, unix_name_text(op, to->m->name.data, to->m->name.len));
 	leave_directory(back);
 	return r;
 }
 
-int unix_name_send(struct operation *op, int fd, const UnixSkEntry *m, const struct msghdr *message)
+int unix_name_send(struct operation *op, int fd, const struct unix_target *to, const struct msghdr *message)
 {
 	struct msghdr msg = *message;
 	struct unix_address a;
+	AUTOCLOSE int file = -1;
 	int back, r;
 
 	(void)op;
-	address_of(m, &a);
-	msg.msg_name = &a.sun;
-	msg.msg_namelen = a.len;
-	r = enter_directory(m, &back);
+	r = address_to(to, &a, &file);
+	if (r == 0)
+		r = enter_directory(to->m, &back);
 	if (r < 0)
 		return r;
+	msg.msg_name = &a.sun;
+	msg.msg_namelen = a.len;
 	r = sendmsg(fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
 	leave_directory(back);
 	return r;
 }
 
-void unix_name_remove(struct operation *op, const UnixSkEntry *m)
+void unix_name_remove(struct operation *op, const UnixSkEntry *m, struct unix_made *made)
 {
 	struct unix_address a;
+	struct stat st;
 	int back;
 
 	(void)op;
-	if (!unix_name_is_path(&m->name) || enter_directory(m, &back) < 0)
+	if (!made->is || enter_directory(m, &back) < 0)
 		return;
 	address_of(m, &a);
 	recorder_step(0, NULL, "unlink", "socket file %s", a.sun.sun_path);
-	(void)unlink(a.sun.sun_path);
+	if (lstat(a.sun.sun_path, &st) == 0 && st.st_dev == made->dev && st.st_ino == made->ino)
+		(void)unlink(a.sun.sun_path);
+	made->is = false;
 	leave_directory(back);
 }

@@ -16,27 +16,31 @@
  * Unix sockets come back all at once, because they depend on each other. In create:
  *
  *   pairs by socketpair(), with a spare end where the peer was closed; names of accepted sockets, which the listener has
- *   too, by bind() on such a pair and unlink(); then the names of those who own them; then listen(); last the accepted
- *   sockets of abstract listeners, by connect() and accept(), since two cannot be bound to one abstract name.
+ *   too, and names that were deleted, by bind() and unlink(); then the names of those who own them; then listen(); last
+ *   the accepted sockets of abstract listeners, by connect() and accept(), since two cannot be bound to one abstract name.
+ *   A pair whose ends have different users in SO_PEERCRED comes from a listener of the name, which passes.
  *
  * In finish, when the tasks exist whose credentials may be in a packet: queued data, then connect() of datagram sockets
- * (a connected one takes packets from its peer alone), spare ends closed, shutdown, options, names that were deleted.
+ * (a connected one takes packets from its peer alone), spare ends closed, shutdown, options.
  */
 
 struct unix_end {
 	struct file *file;
 	const UnixSkEntry *m;
-	struct unix_end *peer;          /* NULL: none, or it was closed */
-	bool mutual;                    /* the peer's peer is this end */
-	bool by_listener;               /* made by connect() and accept() */
-	bool made_name;                 /* a socket file of its own */
+	struct unix_end *peer;	 /* NULL: none, or it was closed */
+	bool mutual;		 /* the peer's peer is this end */
+	struct unix_creds creds; /* what SO_PEERCRED says */
+	bool by_listener;	 /* made by connect() and accept() */
+	bool by_passing;	 /* the same, by a listener that passes: the two ends name different users */
+	bool named;		 /* it has its name */
+	struct unix_made made;	 /* a socket file of its own */
 	bool connected;
-	int spare;                      /* stands for a closed peer until finish, or -1 */
-	size_t queued;                  /* bytes that wait for it, with the kernel's cost per packet */
+	int spare;     /* stands for a closed peer until finish, or -1 */
+	size_t queued; /* bytes that wait for it, with the kernel's cost per packet */
 };
 
 struct unix_plan {
-	struct unix_end **ends;         /* ascending by inode once sorted */
+	struct unix_end **ends; /* ascending by inode once sorted */
 	size_t n, room;
 	struct packet_list packets;
 	bool created, finished;
@@ -69,7 +73,8 @@ static bool same_name(const struct unix_end *a, const struct unix_end *b)
 {
 	const char *x = a->m->name_dir ? a->m->name_dir : "", *y = b->m->name_dir ? b->m->name_dir : "";
 
-	return a->m->name.len == b->m->name.len && memcmp(a->m->name.data, b->m->name.data, a->m->name.len) == 0 &&
+	return a->m->type == b->m->type && a->m->name.len == b->m->name.len &&
+	       memcmp(a->m->name.data, b->m->name.data, a->m->name.len) == 0 &&
 	       (a->m->name.data[0] == '/' || strcmp(x, y) == 0);
 }
 
@@ -93,8 +98,8 @@ static int check_entry(struct operation *op, const struct file *f, const UnixSkE
 	if (m->type != SOCK_STREAM && m->type != SOCK_DGRAM && m->type != SOCK_SEQPACKET)
 		return raise_damaged(op, f, "the type of a unix socket");
 	if (m->uflags & ~UNIX_EXTERNAL) {
-		error_raise(op->error, EOPNOTSUPP, "files.img: file %u: a unix socket with the flags %x is not carried yet",
-			    f->id, m->uflags);
+		error_raise(op->error, EOPNOTSUPP,
+			    "files.img: file %u: a unix socket with the flags %x is not carried yet", f->id, m->uflags);
 		return -EOPNOTSUPP;
 	}
 	if (m->state != TCP_ESTABLISHED && m->state != TCP_LISTEN && m->state != TCP_CLOSE)
@@ -187,15 +192,16 @@ static int resolve_peer(struct operation *op, const struct unix_plan *plan, stru
 	if (e->mutual)
 		return 0;
 	if (e->m->type != SOCK_DGRAM) {
-		error_raise(op->error, EOPNOTSUPP, "files.img: file %u: %s waits to be accepted, which is not carried yet",
-			    e->file->id, e->file->describe);
+		error_raise(op->error, EOPNOTSUPP,
+			    "files.img: file %u: %s waits to be accepted, which is not carried yet", e->file->id,
+			    e->file->describe);
 		return -EOPNOTSUPP;
 	}
 	if (e->peer->m->name.len == 0)
 		return raise_damaged(op, e->file, "the name of the peer of a unix socket");
 	if (is_external(e->peer) && !op->options->ext_unix_sk) {
-		error_raise(op->error, EOPNOTSUPP, "%s: it was connected to %s of a process outside the tree", e->file->describe,
-			    unix_name_text(op, e->peer->m->name.data, e->peer->m->name.len));
+		error_raise(op->error, EOPNOTSUPP, "%s: it was connected to %s of a process outside the tree",
+			    e->file->describe, unix_name_text(op, e->peer->m->name.data, e->peer->m->name.len));
 		error_hint(op->error, "With --ext-unix-sk it is connected to that name again.");
 		return -EOPNOTSUPP;
 	}
@@ -218,7 +224,8 @@ static int resolve(struct operation *op, struct unix_plan *plan)
 		const struct unix_end *e = f && f->kind == &kind_unix_socket ? f->state : NULL;
 
 		if (!e || e->m->state == TCP_LISTEN || is_external(e))
-			r = error_raise(op->error, EINVAL, "sk-queues.img: a packet for file %u, which is no socket that takes packets",
+			r = error_raise(op->error, EINVAL,
+					"sk-queues.img: a packet for file %u, which is no socket that takes packets",
 					plan->packets.items[i].id_for);
 	}
 	return r;
@@ -230,7 +237,7 @@ static bool owns_name(const struct unix_end *e)
 	return e->m->state == TCP_LISTEN || e->m->type == SOCK_DGRAM || e->m->state == TCP_CLOSE;
 }
 
-/* The owner of @e's name, else the last of those that bear it. */
+/* The owner of @e's name, as far as that still is in the file system, else the last of those that bear it. */
 static struct unix_end *name_owner(const struct unix_plan *plan, const struct unix_end *e)
 {
 	struct unix_end *last = NULL;
@@ -238,7 +245,7 @@ static struct unix_end *name_owner(const struct unix_plan *plan, const struct un
 	for (size_t i = 0; i < plan->n; i++) {
 		struct unix_end *o = plan->ends[i];
 
-		if (o->m->name.len == 0 || is_external(o) || !same_name(o, e))
+		if (o->m->name.len == 0 || o->m->deleted || is_external(o) || !same_name(o, e))
 			continue;
 		if (owns_name(o))
 			return o;
@@ -254,17 +261,79 @@ static bool pair_closed(const struct unix_end *e)
 	return e->m->state == TCP_ESTABLISHED && !e->peer && (e->m->type != SOCK_DGRAM || e->m->firn_peer_closed);
 }
 
+static bool same_creds(const struct unix_end *a, const struct unix_end *b)
+{
+	return a->creds.known == b->creds.known && a->creds.uid == b->creds.uid && a->creds.gid == b->creds.gid;
+}
+
+/* Of the connection's other end, or of the listener itself. */
+static void find_creds(struct unix_end *e)
+{
+	const struct unix_end *other = e->mutual ? e->peer : e;
+
+	unix_creds_of(&(struct unix_socket_holder){ e->m, other->file->user }, &e->creds);
+}
+
+/* Two ends that name different users come from a listener: the accepted one, which has its name, gives that here. */
+static void choose_by_passing(const struct unix_plan *plan, struct unix_end *e)
+{
+	struct unix_end *accepted = e;
+
+	if (!e->mutual || e->m->type == SOCK_DGRAM || e->by_listener || e->peer->by_listener ||
+	    same_creds(e, e->peer) || e->peer->by_passing)
+		return;
+	if (e->m->name.len == 0 || (e->peer->m->name.len > 0 && name_owner(plan, e) == e))
+		accepted = e->peer;
+	accepted->by_passing = accepted->m->name.len > 0 && !owns_name(accepted);
+}
+
+/* One call of socketpair() gives both ends the same: of two users (images without these ids), the lesser one. */
+static int make_pair(struct operation *op, struct unix_end *e, int fds[2])
+{
+	const struct unix_creds *creds = e->mutual && e->creds.uid == 0 ? &e->peer->creds : &e->creds;
+	struct unix_creds back;
+	int r;
+
+	r = unix_creds_take(op, creds, e->file->describe, &back);
+	if (r < 0)
+		return r;
+	if (socketpair(AF_UNIX, (int)e->m->type | SOCK_CLOEXEC, 0, fds) < 0)
+		r = error_raise_call(op->error, errno, "socketpair", "%s", e->file->describe);
+	else
+		e->file->fd = fds[0];
+	if (unix_creds_give_back(op, &back, e->file->describe) < 0 && r == 0) {
+		close(fds[1]);
+		return -op->error->number;
+	}
+	return r;
+}
+
+static int listen_as(struct operation *op, int fd, const struct unix_end *e, const struct unix_creds *creds,
+		     int backlog)
+{
+	struct unix_creds back;
+	int r, undone;
+
+	r = unix_creds_take(op, creds, e->file->describe, &back);
+	if (r < 0)
+		return r;
+	if (listen(fd, backlog) < 0)
+		r = error_raise_call(op->error, errno, "listen", "%s", e->file->describe);
+	undone = unix_creds_give_back(op, &back, e->file->describe);
+	return r < 0 ? r : undone;
+}
+
 static int make_socket(struct operation *op, struct unix_end *e)
 {
-	int fds[2];
+	int fds[2], r;
 
 	if (!e->mutual && !pair_closed(e)) {
 		e->file->fd = socket(AF_UNIX, (int)e->m->type | SOCK_CLOEXEC, 0);
 		return e->file->fd < 0 ? error_raise_call(op->error, errno, "socket", "%s", e->file->describe) : 0;
 	}
-	if (socketpair(AF_UNIX, (int)e->m->type | SOCK_CLOEXEC, 0, fds) < 0)
-		return error_raise_call(op->error, errno, "socketpair", "%s", e->file->describe);
-	e->file->fd = fds[0];
+	r = make_pair(op, e, fds);
+	if (r < 0)
+		return r;
 	if (e->mutual)
 		e->peer->file->fd = fds[1];
 	else
@@ -289,48 +358,64 @@ static int make_sockets(struct operation *op, struct unix_plan *plan)
 
 	for (size_t i = 0; i < plan->n; i++)
 		choose_by_listener(plan, plan->ends[i]);
+	for (size_t i = 0; i < plan->n; i++)
+		find_creds(plan->ends[i]);
+	for (size_t i = 0; i < plan->n; i++)
+		choose_by_passing(plan, plan->ends[i]);
 	for (size_t i = 0; r == 0 && i < plan->n; i++) {
 		struct unix_end *e = plan->ends[i];
 
-		if (e->file->fd >= 0 || is_external(e) || e->by_listener || (e->mutual && e->peer->by_listener))
+		if (e->file->fd >= 0 || is_external(e) || e->by_listener || (e->mutual && e->peer->by_listener) ||
+		    e->by_passing || (e->mutual && e->peer->by_passing))
 			continue;
 		r = make_socket(op, e);
 	}
 	return r;
 }
 
-/* First those that only bear a name, each unlinked again, then the owners. */
-static int bind_names(struct operation *op, struct unix_plan *plan, bool owners)
+/* Does @e's name stay in the file system? A path that was deleted may be another socket's by now. */
+static bool keeps_name(const struct unix_plan *plan, const struct unix_end *e)
+{
+	return !e->m->deleted && (owns_name(e) || name_owner(plan, e) == e);
+}
+
+static int bind_end(struct operation *op, const struct unix_plan *plan, struct unix_end *e)
+{
+	int r = unix_name_bind(op, e->file->fd, e->m, e->file->describe, &e->made);
+
+	e->named = r == 0;
+	if (r == 0 && !keeps_name(plan, e))
+		unix_name_remove(op, e->m, &e->made);
+	return r;
+}
+
+/* First those that only bear a name or had it, each unlinked again at once, then those that keep it. */
+static int bind_names(struct operation *op, const struct unix_plan *plan, bool keepers)
 {
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < plan->n; i++) {
 		struct unix_end *e = plan->ends[i];
-		bool owner;
 
-		if (e->m->name.len == 0 || e->file->fd < 0 || is_external(e) || e->by_listener)
+		if (e->named || e->m->name.len == 0 || e->file->fd < 0 || is_external(e) || e->by_listener)
 			continue;
-		owner = owns_name(e) || name_owner(plan, e) == e;
-		if (owner != owners)
-			continue;
-		r = unix_name_bind(op, e->file->fd, e->m, e->file->describe, &e->made_name);
-		if (r == 0 && !owner && e->made_name) {
-			unix_name_remove(op, e->m);
-			e->made_name = false;
-		}
+		if (keeps_name(plan, e) == keepers)
+			r = bind_end(op, plan, e);
 	}
 	return r;
 }
 
 static int listen_all(struct operation *op, const struct unix_plan *plan)
 {
-	for (size_t i = 0; i < plan->n; i++) {
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < plan->n; i++) {
 		const struct unix_end *e = plan->ends[i];
 
-		if (e->m->state == TCP_LISTEN && !is_external(e) && listen(e->file->fd, (int)e->m->backlog) < 0)
-			return error_raise_call(op->error, errno, "listen", "%s", e->file->describe);
+		if (e->m->state == TCP_LISTEN && !is_external(e))
+			r = listen_as(op, e->file->fd, e, &e->creds, (int)e->m->backlog);
 	}
-	return 0;
+	return r;
 }
 
 /* Takes what firn itself just connected; a stranger that was faster is let go, as if the server had just started. */
@@ -351,11 +436,11 @@ static int accept_own(struct operation *op, int listener, const char *describe, 
 	}
 }
 
-static int make_accepted(struct operation *op, struct unix_end *e, int listener)
+static int make_accepted(struct operation *op, const struct unix_plan *plan, struct unix_end *e, int listener)
 {
 	int client, r;
 
-	client = socket(AF_UNIX, (int)e->m->type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);    /* a full backlog: EAGAIN */
+	client = socket(AF_UNIX, (int)e->m->type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0); /* a full backlog: EAGAIN */
 	if (client < 0)
 		return error_raise_call(op->error, errno, "socket", "%s", e->file->describe);
 	if (e->mutual)
@@ -363,13 +448,14 @@ static int make_accepted(struct operation *op, struct unix_end *e, int listener)
 	else
 		e->spare = client;
 	if (e->mutual && e->peer->m->name.len > 0) {
-		r = unix_name_bind(op, client, e->peer->m, e->peer->file->describe, &e->peer->made_name);
+		r = bind_end(op, plan, e->peer);
 		if (r < 0)
 			return r;
 	}
-	r = unix_name_connect(op, client, e->m);
+	r = unix_name_connect(op, client, &(struct unix_target){ e->m, listener }, &e->creds);
 	if (r < 0)
-		return error_raise_call(op->error, -r, "connect", "%s", e->file->describe);
+		return error_is_set(op->error) ? r
+					       : error_raise_call(op->error, -r, "connect", "%s", e->file->describe);
 	return accept_own(op, listener, e->file->describe, &e->file->fd);
 }
 
@@ -381,13 +467,13 @@ static int make_by_listener(struct operation *op, const struct unix_plan *plan)
 		struct unix_end *e = plan->ends[i];
 		const struct unix_end *owner;
 		AUTOCLOSE int passing = -1;
-		bool made;
+		struct unix_made made;
 
 		if (!e->by_listener)
 			continue;
 		owner = name_owner(plan, e);
 		if (owner->m->state == TCP_LISTEN) {
-			r = make_accepted(op, e, owner->file->fd);
+			r = make_accepted(op, plan, e, owner->file->fd);
 			continue;
 		}
 		/* The listener is gone: one that passes, before anybody is bound to the name for good. */
@@ -395,10 +481,40 @@ static int make_by_listener(struct operation *op, const struct unix_plan *plan)
 		if (passing < 0)
 			return error_raise_call(op->error, errno, "socket", "%s", e->file->describe);
 		r = unix_name_bind(op, passing, e->m, e->file->describe, &made);
-		if (r == 0 && listen(passing, 1) < 0)
-			r = error_raise_call(op->error, errno, "listen", "%s", e->file->describe);
 		if (r == 0)
-			r = make_accepted(op, e, passing);
+			r = listen_as(op, passing, e, e->mutual ? &e->peer->creds : &e->creds, 1);
+		if (r == 0)
+			r = make_accepted(op, plan, e, passing);
+	}
+	return r;
+}
+
+static int make_passing(struct operation *op, const struct unix_plan *plan, struct unix_end *e)
+{
+	AUTOCLOSE int passing = socket(AF_UNIX, (int)e->m->type | SOCK_CLOEXEC, 0);
+	int r;
+
+	if (passing < 0)
+		return error_raise_call(op->error, errno, "socket", "%s", e->file->describe);
+	r = unix_name_bind(op, passing, e->m, e->file->describe, &e->made);
+	if (r == 0)
+		r = listen_as(op, passing, e, &e->peer->creds, 1);
+	if (r == 0)
+		r = make_accepted(op, plan, e, passing);
+	e->named = r == 0;
+	if (r == 0 && !keeps_name(plan, e))
+		unix_name_remove(op, e->m, &e->made);
+	return r;
+}
+
+/* In the order of bind_names(), for the same reason. */
+static int make_by_passing(struct operation *op, const struct unix_plan *plan, bool keepers)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < plan->n; i++) {
+		if (plan->ends[i]->by_passing && keeps_name(plan, plan->ends[i]) == keepers)
+			r = make_passing(op, plan, plan->ends[i]);
 	}
 	return r;
 }
@@ -411,7 +527,11 @@ static int create_all(struct operation *op, struct unix_plan *plan)
 	if (r == 0)
 		r = make_sockets(op, plan);
 	if (r == 0)
+		r = make_by_passing(op, plan, false);
+	if (r == 0)
 		r = bind_names(op, plan, false);
+	if (r == 0)
+		r = make_by_passing(op, plan, true);
 	if (r == 0)
 		r = bind_names(op, plan, true);
 	if (r == 0)
@@ -450,9 +570,10 @@ static void add_control(struct msghdr *msg, int type, const void *data, size_t l
 }
 
 /* 0 or -errno, nothing raised. */
-static int send_packet(struct operation *op, int fd, const struct packet *p, const UnixSkEntry *to)
+static int send_packet(struct operation *op, int fd, const struct packet *p, const struct unix_target *to)
 {
-	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(struct ucred)) + CMSG_SPACE(SCM_RIGHTS_MAX * sizeof(int))] = { 0 };
+	_Alignas(struct cmsghdr) char
+		control[CMSG_SPACE(sizeof(struct ucred)) + CMSG_SPACE(SCM_RIGHTS_MAX * sizeof(int))] = { 0 };
 	struct iovec iov = { .iov_base = (void *)p->data, .iov_len = p->len };
 	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control };
 	struct ucred cred = { .pid = p->pid, .uid = p->uid, .gid = p->gid };
@@ -502,7 +623,8 @@ static int stand_in(struct operation *op, const struct unix_end *to, const struc
 		return error_raise_call(op->error, errno, "socket", "%s", to->file->describe);
 	if (p->source && p->source[0] == '\0') {
 		memcpy(sun.sun_path, p->source, p->source_len);
-		if (bind(fd, (struct sockaddr *)&sun, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + p->source_len)) < 0)
+		if (bind(fd, (struct sockaddr *)&sun,
+			 (socklen_t)(offsetof(struct sockaddr_un, sun_path) + p->source_len)) < 0)
 			log_warn(0, "%s: a queued datagram comes back without its sender's name %s", to->file->describe,
 				 unix_name_text(op, p->source, p->source_len));
 	}
@@ -514,7 +636,7 @@ static int queue_packet(struct operation *op, const struct unix_plan *plan, cons
 {
 	const struct unix_end *to = files_find(op, p->id_for)->state;
 	const struct unix_end *sender;
-	const UnixSkEntry *name = NULL;
+	struct unix_target target, *name = NULL;
 	AUTOCLOSE int temporary = -1;
 	struct packet plain = *p;
 	int from, r;
@@ -524,7 +646,8 @@ static int queue_packet(struct operation *op, const struct unix_plan *plan, cons
 	} else {
 		if (to->m->name.len == 0 || to->m->type != SOCK_DGRAM)
 			return raise_damaged(op, to->file, "the sender of a queued packet");
-		name = to->m;
+		target = (struct unix_target){ to->m, to->file->fd };
+		name = &target;
 		sender = find_sender(plan, p);
 		r = sender ? 0 : stand_in(op, to, p, &temporary);
 		if (r < 0)
@@ -540,7 +663,8 @@ static int queue_packet(struct operation *op, const struct unix_plan *plan, cons
 		plain.has_creds = false;
 		r = send_packet(op, from, &plain, name);
 	}
-	return r < 0 ? error_raise_call(op->error, -r, "sendmsg", "%s, %zu queued bytes", to->file->describe, p->len) : 0;
+	return r < 0 ? error_raise_call(op->error, -r, "sendmsg", "%s, %zu queued bytes", to->file->describe, p->len)
+		     : 0;
 }
 
 /* All packets of one sender must fit its buffer at once. */
@@ -578,7 +702,8 @@ static bool is_awaited(const struct unix_plan *plan, const struct unix_end *e)
 
 static int connect_one(struct operation *op, struct unix_end *e)
 {
-	int r = unix_name_connect(op, e->file->fd, e->peer->m);
+	int r = unix_name_connect(op, e->file->fd, &(struct unix_target){ e->peer->m, e->peer->file->fd },
+				  &(struct unix_creds){ 0 });
 
 	if (r == 0) {
 		e->connected = true;
@@ -632,7 +757,8 @@ static int finish_end(struct operation *op, struct unix_end *e)
 
 	close_spare(e);
 	/* A peer's death shut both directions already; ENOTCONN then says so. */
-	if (e->m->has_shutdown && e->m->shutdown != 0 && shutdown(e->file->fd, how[e->m->shutdown]) < 0 && errno != ENOTCONN)
+	if (e->m->has_shutdown && e->m->shutdown != 0 && shutdown(e->file->fd, how[e->m->shutdown]) < 0 &&
+	    errno != ENOTCONN)
 		return error_raise_call(op->error, errno, "shutdown", "%s", e->file->describe);
 	if (e->m->has_firn_peek_off &&
 	    setsockopt(e->file->fd, SOL_SOCKET, SO_PEEK_OFF, &e->m->firn_peek_off, sizeof(e->m->firn_peek_off)) < 0)
@@ -642,10 +768,6 @@ static int finish_end(struct operation *op, struct unix_end *e)
 		r = file_set_flags(op, e->file, e->m->flags);
 	if (r == 0)
 		r = fown_apply(op, e->file->fd, e->m->fown, e->file->describe);
-	if (r == 0 && e->made_name && e->m->has_deleted && e->m->deleted) {
-		unix_name_remove(op, e->m);
-		e->made_name = false;
-	}
 	return r;
 }
 
@@ -678,7 +800,5 @@ void unix_release(struct operation *op, struct file *f)
 	if (e->spare >= 0)
 		close(e->spare);
 	e->spare = -1;
-	if (e->made_name)
-		unix_name_remove(op, e->m);
-	e->made_name = false;
+	unix_name_remove(op, e->m, &e->made);
 }

@@ -17,13 +17,13 @@
  * Unix sockets. Who is connected to whom the kernel tells by SOCK_DIAG; names and options come from the local copy.
  *
  * What cannot be carried is refused by name: connections that wait to be accepted, a peer in a
- * process outside the tree (but for a datagram socket connected to a name, with --ext-unix-sk). Known limits: SO_PEERCRED
- * of a restored connection names firn, and credentials of queued packets come back as they were only for senders that
+ * process outside the tree (but for a datagram socket connected to a name, with --ext-unix-sk). Known limits: the pid
+ * in SO_PEERCRED of a restored connection is firn's, and credentials of queued packets come back as they were only for senders that
  * are part of the tree.
  */
 
 struct unix_facts {
-	struct unix_diag *all;            /* ascending by inode */
+	struct unix_diag *all; /* ascending by inode */
 	size_t n;
 	struct packet_list packets;
 };
@@ -103,7 +103,8 @@ static int check_pending(struct operation *op, const struct file *f, const struc
 	const struct unix_diag *listener;
 
 	if (d->state == TCP_LISTEN && d->rqueue > 0) {
-		error_raise(op->error, EOPNOTSUPP, "%s: %u connection(s) wait to be accepted on %s, which is not carried yet",
+		error_raise(op->error, EOPNOTSUPP,
+			    "%s: %u connection(s) wait to be accepted on %s, which is not carried yet",
 			    facts_describe(op, &f->facts), d->rqueue, unix_name_text(op, d->name, d->name_len));
 		error_hint(op->error, "Let the program accept them, then dump again.");
 		return -EOPNOTSUPP;
@@ -146,7 +147,8 @@ static int check_peer(struct operation *op, const struct file *f, const struct u
 	if (d->type == SOCK_DGRAM && peer->name_len > 0 && peer->peer != d->ino) {
 		if (op->options->ext_unix_sk)
 			return 0;
-		error_raise(op->error, EOPNOTSUPP, "%s: it is connected to %s (socket %u) of a process outside the tree",
+		error_raise(op->error, EOPNOTSUPP,
+			    "%s: it is connected to %s (socket %u) of a process outside the tree",
 			    facts_describe(op, &f->facts), unix_name_text(op, peer->name, peer->name_len), d->peer);
 		error_hint(op->error, "With --ext-unix-sk the restore connects to that name again.");
 		return -EOPNOTSUPP;
@@ -154,7 +156,7 @@ static int check_peer(struct operation *op, const struct file *f, const struct u
 	error_raise(op->error, EOPNOTSUPP, "%s: its peer is socket %u (%s) of a process outside the tree",
 		    facts_describe(op, &f->facts), d->peer, unix_name_text(op, peer->name, peer->name_len));
 	error_hint(op->error, "Dump both ends in one tree, or close the connection first. "
-		   "--ext-unix-sk is for datagram sockets connected to a name.");
+			      "--ext-unix-sk is for datagram sockets connected to a name.");
 	return -EOPNOTSUPP;
 }
 
@@ -177,6 +179,8 @@ static int unix_check_all(struct operation *op)
 		r = check_pending(op, f, facts, d);
 		if (r == 0)
 			r = check_peer(op, f, facts, d);
+		if (r == 0)
+			r = unix_name_check(op, f, d->name, d->name_len);
 	}
 	return r;
 }
@@ -209,6 +213,19 @@ static void dump_peek_offset(const struct file *f, UnixSkEntry *m)
 	m->firn_peek_off = (uint32_t)offset;
 }
 
+/* The kernel has it of listeners and of what was ever connected; nobody is (uid_t)-1. */
+static void dump_peer_ids(const struct file *f, UnixSkEntry *m)
+{
+	struct ucred cred;
+	socklen_t len = sizeof(cred);
+
+	if (getsockopt(f->facts.fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0 || cred.uid == (uid_t)-1)
+		return;
+	m->has_firn_peer_uid = m->has_firn_peer_gid = true;
+	m->firn_peer_uid = cred.uid;
+	m->firn_peer_gid = cred.gid;
+}
+
 static int dump_entry(struct operation *op, struct file *f, const struct unix_diag *d, UnixSkEntry *m)
 {
 	int r;
@@ -228,6 +245,7 @@ static int dump_entry(struct operation *op, struct file *f, const struct unix_di
 	if (d->state == TCP_ESTABLISHED && !d->peer && (d->has_peer || d->type != SOCK_DGRAM))
 		m->has_firn_peer_closed = m->firn_peer_closed = true;
 	dump_peek_offset(f, m);
+	dump_peer_ids(f, m);
 	r = dump_error(op, f, d, m);
 	if (r == 0)
 		r = unix_name_dump(op, f, d->name, d->name_len, m);
@@ -273,7 +291,8 @@ static int check_source(struct operation *op, const struct file *f, const struct
 	if (!p->source || p->source_len == 0 || p->source[0] == '\0')
 		return 0;
 	for (size_t i = 0; i < op->files->n_files; i++) {
-		const UnixSkEntry *m = op->files->files[i]->kind == &kind_unix_socket ? op->files->files[i]->entry->usk : NULL;
+		const UnixSkEntry *m =
+			op->files->files[i]->kind == &kind_unix_socket ? op->files->files[i]->entry->usk : NULL;
 
 		if (m && m->type == SOCK_DGRAM && m->name.len == p->source_len &&
 		    memcmp(m->name.data, p->source, p->source_len) == 0)
@@ -281,7 +300,8 @@ static int check_source(struct operation *op, const struct file *f, const struct
 	}
 	error_raise(op->error, EOPNOTSUPP, "%s: a datagram from %s, a socket outside the tree, waits in its queue",
 		    facts_describe(op, &f->facts), unix_name_text(op, p->source, p->source_len));
-	error_hint(op->error, "Its sender's address could not be given back. Let the program receive it, then dump again.");
+	error_hint(op->error,
+		   "Its sender's address could not be given back. Let the program receive it, then dump again.");
 	return -EOPNOTSUPP;
 }
 
@@ -365,7 +385,8 @@ static void unix_describe(const FileEntry *entry, char *buf, size_t size)
 	if (!m)
 		return;
 	if (n > 0 && m->name.data[0] == '\0')
-		(void)snprintf(buf, size, "unix %s socket @%.*s", type_name(m->type), n - 1, (const char *)m->name.data + 1);
+		(void)snprintf(buf, size, "unix %s socket @%.*s", type_name(m->type), n - 1,
+			       (const char *)m->name.data + 1);
 	else if (n > 0)
 		(void)snprintf(buf, size, "unix %s socket %.*s%s", type_name(m->type), n, (const char *)m->name.data,
 			       m->state == TCP_LISTEN ? ", listening" : "");

@@ -8,10 +8,12 @@
 
 /* Between unix_socket.c (dump), unix_restore.c and unix_name.c. */
 
-#define UNIX_EXTERNAL 1u    /* UnixSkEntry.uflags: the socket of a process outside the tree, here only for its name */
+#define UNIX_EXTERNAL 1u /* UnixSkEntry.uflags: the socket of a process outside the tree, here only for its name */
 
 /* dump: fills name, name_dir, deleted and file_perms from the local copy and the kernel's name. */
 int unix_name_dump(struct operation *op, const struct file *f, const uint8_t *name, size_t len, UnixSkEntry *m);
+/* The same for what it refuses alone. */
+int unix_name_check(struct operation *op, const struct file *f, const uint8_t *name, size_t len);
 /* A name for messages, in the arena: "/run/x", "@abstract" (as ss(8) has it), "unnamed". */
 const char *unix_name_text(struct operation *op, const uint8_t *name, size_t len);
 static inline bool unix_name_is_path(const ProtobufCBinaryData *name)
@@ -19,14 +21,47 @@ static inline bool unix_name_is_path(const ProtobufCBinaryData *name)
 	return name->len > 0 && name->data[0] != '\0';
 }
 
+/* A socket file that the restore made, and only that one, is taken away again. */
+struct unix_made {
+	bool is;
+	dev_t dev;
+	ino_t ino;
+};
+
+/* Whom SO_PEERCRED names. */
+struct unix_creds {
+	bool known;
+	uid_t uid;
+	gid_t gid;
+	const gid_t *groups;
+	size_t n_groups;
+};
+
+/* The socket that has the name of @m. fd: itself, where the engine has it (needed once the name was deleted), or -1. */
+struct unix_target {
+	const UnixSkEntry *m;
+	int fd;
+};
+
 /* restore: binds @fd to the entry's name. A stale socket file of that name is removed first; one that a living socket
- * answers behind is an error. *ret_made: a file was made, which unix_name_remove() takes away. */
-int unix_name_bind(struct operation *op, int fd, const UnixSkEntry *m, const char *describe, bool *ret_made);
-/* connect() or, with @data, sendto() to the entry's name. 0 or -errno, nothing raised. */
-int unix_name_connect(struct operation *op, int fd, const UnixSkEntry *m);
-int unix_name_send(struct operation *op, int fd, const UnixSkEntry *m, const struct msghdr *message);
+ * is bound to is an error. ret: the file that was made, which unix_name_remove() takes away. */
+int unix_name_bind(struct operation *op, int fd, const UnixSkEntry *m, const char *describe, struct unix_made *ret);
+/* connect() (as whom) or sendmsg() to a socket by its name. 0 or -errno; raised only where the ids do not change. */
+int unix_name_connect(struct operation *op, int fd, const struct unix_target *to, const struct unix_creds *as);
+int unix_name_send(struct operation *op, int fd, const struct unix_target *to, const struct msghdr *message);
 /* Best effort. */
-void unix_name_remove(struct operation *op, const UnixSkEntry *m);
+void unix_name_remove(struct operation *op, const UnixSkEntry *m, struct unix_made *made);
+
+/* A socket, and the task that asked for it as far as the image tells: for images without the ids of SO_PEERCRED. */
+struct unix_socket_holder {
+	const UnixSkEntry *m;
+	const struct task *user;
+};
+
+void unix_creds_of(const struct unix_socket_holder *h, struct unix_creds *ret);
+/* Around socketpair(), connect() and listen(), by the worker alone. 0 or -errno, raised. */
+int unix_creds_take(struct operation *op, const struct unix_creds *c, const char *describe, struct unix_creds *back);
+int unix_creds_give_back(struct operation *op, const struct unix_creds *back, const char *describe);
 
 /* The verbs of a restore. */
 int unix_load_all(struct operation *op);

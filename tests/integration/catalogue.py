@@ -99,5 +99,9 @@ ENTRIES = [
     Entry("unix_sockets", ("passcred",), criu="Control messages in queue, not supported"),
     Entry("unix_sockets", ("pending",), criu="Non-empty write queue on an in-flight socket",
           refused="wait to be accepted"),
+    Entry("unix_sockets", ("rebound", "stream"), criu="the accepted socket has no name"),
+    Entry("unix_sockets", ("rebound", "dgram")),
+    Entry("unix_sockets", ("peercred",), criu="SO_PEERCRED names the user who restores"),
+    Entry("unix_sockets", ("refiled",), refused="is no socket any more"),
     *each("tcp_listen", "4", "6", "both", criu="SO_PASSCRED of a TCP socket cannot be read on Linux 6.18"),
 ]

@@ -2,6 +2,7 @@
 """What is not carried is refused by name, with exit code 3, and the program goes on as if nothing had been."""
 
 import re
+import socket
 
 import pytest
 
@@ -71,4 +72,42 @@ def test_options_refused_by_name(option, word, program, firn):
         w.restore(firn)
     else:
         assert word in outcome.err, outcome
+    w.finish()
+
+
+@pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_SEQPACKET])
+def test_path_of_a_living_socket(kind, program, firn):
+    """Bound is enough: a server that does not listen yet keeps its socket file, and its restore waits for the path."""
+    w = program("unix_sockets", "listen")
+    w.dump(firn)
+    path = w.folder / "listener0"
+    path.unlink()
+    with socket.socket(socket.AF_UNIX, kind) as other:
+        other.bind(str(path))
+        before = path.stat().st_ino
+        outcome = firn.restore(w.images())
+        assert not outcome.ok and f"another process has a socket at {path}" in outcome.err, outcome
+        assert path.stat().st_ino == before
+        if kind == socket.SOCK_DGRAM:
+            with pytest.raises(BlockingIOError):
+                other.recv(1, socket.MSG_DONTWAIT)
+    w.restore(firn)
+    w.finish()
+
+
+def test_a_server_sees_no_connection(program, firn):
+    """That its path is taken is found without a word to the server."""
+    w = program("unix_sockets", "listen")
+    w.dump(firn)
+    path = w.folder / "listener0"
+    path.unlink()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as server:
+        server.bind(str(path))
+        server.listen()
+        server.setblocking(False)
+        outcome = firn.restore(w.images())
+        assert not outcome.ok and f"another process has a socket at {path}" in outcome.err, outcome
+        with pytest.raises(BlockingIOError):
+            server.accept()
+    w.restore(firn)
     w.finish()

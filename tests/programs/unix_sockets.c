@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* unix_sockets FOLDER stream|dgram|seqpacket|passcred|empty|listen|named|passed|pending|shutdown: pairs with queued data both ways, listeners by name
- * and abstract name, named datagram sockets, options, half-closed pairs. */
+/* unix_sockets FOLDER stream|dgram|seqpacket|passcred|empty|listen|named|passed|pending|shutdown|rebound|refiled|
+ * peercred: pairs with queued data both ways, listeners by name and abstract name, named datagram sockets, options, half-closed pairs,
+ * names that were deleted and given to another socket or file, the users in SO_PEERCRED. */
 #include "check.h"
 
 #include <sys/socket.h>
@@ -201,6 +202,169 @@ static void passed(void)
 	CHECK(cm && lseek(got, 0, SEEK_CUR) == 4, "the passed descriptor");
 }
 
+static int connected_to(int type, const struct sockaddr_un *a, socklen_t len)
+{
+	int fd = (int)MUST(socket(AF_UNIX, type, 0));
+
+	MUST(connect(fd, (const struct sockaddr *)a, len));
+	return fd;
+}
+
+static void check_name(int fd, bool peer, const char *want)
+{
+	struct sockaddr_un a = { 0 };
+	socklen_t len = sizeof(a);
+
+	if (peer)
+		MUST(getpeername(fd, (struct sockaddr *)&a, &len));
+	else
+		MUST(getsockname(fd, (struct sockaddr *)&a, &len));
+	CHECK(!strcmp(a.sun_path, want), "the name of %s is %s instead of %s", peer ? "the peer" : "the socket", a.sun_path,
+	      want);
+}
+
+/* What is sent on @from arrives at @to. */
+static void check_way(int from, int to, const char *text, bool send_it)
+{
+	char buf[32] = "";
+
+	if (send_it)
+		CHECK_EQ(send(from, text, strlen(text), 0), strlen(text), "send");
+	CHECK_EQ(recv(to, buf, sizeof(buf) - 1, MSG_DONTWAIT), strlen(text), text);
+	CHECK(!strcmp(buf, text), "received %s instead of %s", buf, text);
+}
+
+/* Each name belonged to a first socket, was deleted, and (but for the last) belongs to a second one, made sooner or later. */
+static void rebound(int type)
+{
+	struct names {
+		struct sockaddr_un a;
+		socklen_t len;
+		int fd[2], client[2], server[2];
+	} names[3];
+	struct stat st;
+
+	for (int i = 0; i < 3; i++) {
+		struct names *n = &names[i];
+		char name[32];
+
+		snprintf(name, sizeof(name), "rebound%d", i);
+		n->len = name_of(&n->a, name);
+		for (int k = 0; k < 2; k++)
+			n->fd[i == 1 ? k : !k] = (int)MUST(socket(AF_UNIX, type, 0));
+		for (int k = 0; k < (i == 2 ? 1 : 2); k++) {
+			MUST(bind(n->fd[k], (struct sockaddr *)&n->a, n->len));
+			if (type != SOCK_DGRAM)
+				MUST(listen(n->fd[k], 5));
+			n->client[k] = connected_to(type, &n->a, n->len);
+			n->server[k] = type == SOCK_DGRAM ? n->fd[k] : (int)MUST(accept(n->fd[k], NULL, NULL));
+			MUST(send(n->client[k], k ? "second" : "first", k ? 6 : 5, 0));
+			if (k == 0)
+				MUST(unlink(n->a.sun_path));
+		}
+	}
+	check_ready();
+	for (int i = 0; i < 3; i++) {
+		struct names *n = &names[i];
+		int last = i == 2 ? 0 : 1;
+
+		for (int k = 0; k <= last; k++) {
+			check_name(n->fd[k], false, n->a.sun_path);
+			check_name(n->client[k], true, n->a.sun_path);
+			check_way(n->client[k], n->server[k], k ? "second" : "first", false);
+			check_way(n->client[k], n->server[k], k ? "to the second" : "to the first", true);
+		}
+		if (i == 2) {
+			CHECK(stat(n->a.sun_path, &st) < 0 && errno == ENOENT, "the deleted name is back");
+			continue;
+		}
+		if (stat(n->a.sun_path, &st) < 0) {
+			FAIL("the name %s is gone", n->a.sun_path);
+			continue;
+		}
+		n->client[0] = connected_to(type, &n->a, n->len);
+		if (type != SOCK_DGRAM) {
+			MUST(fcntl(n->fd[1], F_SETFL, O_NONBLOCK));
+			n->server[1] = accept(n->fd[1], NULL, NULL);
+		}
+		check_way(n->client[0], n->server[1], "new", true);
+	}
+}
+
+static void refiled(void)
+{
+	struct sockaddr_un a;
+	socklen_t len = name_of(&a, "refiled");
+	int fd = (int)MUST(socket(AF_UNIX, SOCK_STREAM, 0));
+
+	MUST(bind(fd, (struct sockaddr *)&a, len));
+	MUST(unlink(a.sun_path));
+	MUST(open(a.sun_path, O_CREAT | O_EXCL | O_RDWR, 0600));
+	check_ready();
+	check_name(fd, false, a.sun_path);
+}
+
+/* Root does it as another user, an ordinary user as itself. */
+static void be(uid_t id)
+{
+	if (getuid() != 0)
+		return;
+	MUST(seteuid(0));
+	MUST(setegid(id));
+	MUST(seteuid(id));
+	(void)syscall(SYS_setfsuid, 0);
+}
+
+static void peercred(void)
+{
+	static const char *const names[] = { "peercred", "@firn-peercred", "gone" };
+	struct ucred before[13], now;
+	socklen_t len = sizeof(now);
+	int fds[13], n = 0, late;
+	struct sockaddr_un a;
+	socklen_t la;
+
+	for (int i = 0; i < 3; i++) {
+		la = name_of(&a, names[i]);
+		fds[n] = (int)MUST(socket(AF_UNIX, SOCK_STREAM, 0));
+		MUST(bind(fds[n], (struct sockaddr *)&a, la));
+		be(i == 2 ? 1000 : 0);
+		MUST(listen(fds[n], 5));
+		be(i == 2 ? 0 : 1000);
+		fds[n + 1] = connected_to(SOCK_STREAM, &a, la);
+		be(0);
+		fds[n + 2] = (int)MUST(accept(fds[n], NULL, NULL));
+		n += 3;
+	}
+	/* the last of them without its listener */
+	close(fds[n - 3]);
+	fds[n - 3] = fds[n - 1];
+	n--;
+	be(1001);
+	MUST(socketpair(AF_UNIX, SOCK_STREAM, 0, fds + n));
+	MUST(socketpair(AF_UNIX, SOCK_DGRAM, 0, fds + n + 2));
+	be(0);
+	close(fds[n + 1]);
+	fds[n + 1] = fds[n];
+	n += 4;
+	for (int i = 0; i < n; i++)
+		MUST(getsockopt(fds[i], SOL_SOCKET, SO_PEERCRED, &before[i], &len));
+	check_ready();
+	for (int i = 0; i < n; i++) {
+		MUST(getsockopt(fds[i], SOL_SOCKET, SO_PEERCRED, &now, &len));
+		CHECK(now.uid == before[i].uid && now.gid == before[i].gid, "socket %d: peer is uid %u, gid %u instead of %u, %u", i,
+		      now.uid, now.gid, before[i].uid, before[i].gid);
+	}
+	for (int i = 0; i < 2; i++) {
+		la = name_of(&a, names[i]);
+		late = connected_to(SOCK_STREAM, &a, la);
+		MUST(getsockopt(late, SOL_SOCKET, SO_PEERCRED, &now, &len));
+		CHECK(now.uid == getuid() && now.gid == getgid(), "the listener is uid %u, gid %u", now.uid, now.gid);
+		check_way(fds[3 * i + 1], fds[3 * i + 2], "through", true);
+		check_name(fds[3 * i + 2], false, i == 0 ? a.sun_path : "");
+	}
+}
+
 int main(int argc, char **argv)
 {
 	const char *kind = argc > 2 ? argv[2] : "stream";
@@ -224,6 +388,12 @@ int main(int argc, char **argv)
 		named();
 	else if (!strcmp(kind, "shutdown"))
 		half();
+	else if (!strcmp(kind, "rebound"))
+		rebound(argc > 3 && !strcmp(argv[3], "dgram") ? SOCK_DGRAM : SOCK_STREAM);
+	else if (!strcmp(kind, "peercred"))
+		peercred();
+	else if (!strcmp(kind, "refiled"))
+		refiled();
 	else
 		passed();
 	return check_end();
