@@ -429,9 +429,9 @@ static int compare_shmem(const void *a, const void *b)
 }
 
 /* Size of the folder, and the shared memory, which only the names of its files tell. */
-static int scan_folder(struct show *s, struct error *e)
+static int scan_one(struct show *s, int folder, struct error *e)
 {
-	AUTOCLOSE int fd = openat(s->dir.fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	AUTOCLOSE int fd = openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	AUTOCLOSEDIR DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
 	const struct dirent *entry;
 	struct stat st;
@@ -447,7 +447,9 @@ static int scan_folder(struct show *s, struct error *e)
 
 		if (!image && strcmp(entry->d_name, "firn.manifest") != 0)
 			continue;
-		if (fstatat(s->dir.fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode))
+		if (folder != s->dir.fd && !image_dir_moved(&s->dir, entry->d_name))
+			continue;
+		if (fstatat(folder, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode))
 			continue;
 		s->bytes += (uint64_t)st.st_size;
 		s->n_image_files++;
@@ -458,6 +460,16 @@ static int scan_folder(struct show *s, struct error *e)
 		else if (type == IMAGE_PAGEMAP_SHMEM)
 			r = add_shmem(s, id, e);
 	}
+	return r;
+}
+
+static int scan_folder(struct show *s, struct error *e)
+{
+	int upper = image_dir_folder(&s->dir);
+	int r = scan_one(s, s->dir.fd, e);
+
+	if (r == 0 && upper >= 0)
+		r = scan_one(s, upper, e);
 	if (r == 0 && s->n_shmem)
 		qsort(s->shmem, s->n_shmem, sizeof(*s->shmem), compare_shmem);
 	return r;

@@ -100,11 +100,11 @@ static int commit_images(void *arg)
 	struct operation *op = arg;
 	int r = images_commit(op);
 
-	if (r < 0)
-		return r;
-	atomic_store(&recorder->images_complete, true);
-	images_write_stats(op);
-	return 0;
+	if (image_dir_replaced(&op->images))
+		atomic_store(&recorder->images_complete, true);
+	if (r == 0)
+		images_write_stats(op);
+	return r;
 }
 
 static int abandon_images(void *arg)

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The folder as a whole. What makes a checkpoint complete is the name inventory.img: it is put there by rename, after
- * everything else has reached the disk, and it is the first name to go when the folder is used again.
+ * everything else has reached the disk. How an older checkpoint goes stands in replace.c.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -116,41 +115,6 @@ static int open_folder(struct image_dir *d, const char *path, struct error *e)
 	return d->manifest ? 0 : image_raise_folder(path, "malloc", ENOMEM, e);
 }
 
-static int remove_old(struct image_dir *d, const char *name, struct error *e)
-{
-	recorder_step(0, NULL, "unlinkat", "%s/%s", d->path, name);
-	if (unlinkat(d->fd, name, 0) == 0 || errno == ENOENT)
-		return 0;
-	image_raise_file(d, name, "unlink", 0, errno, e);
-	error_hint(e, "A file of an older checkpoint cannot be removed. Choose an empty folder.");
-	return -e->number;
-}
-
-static int remove_older_checkpoint(struct image_dir *d, struct error *e)
-{
-	static const char *const first[] = { INVENTORY_NAME, INVENTORY_PART, MANIFEST_NAME };
-	AUTOCLOSE int fd = openat(d->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	AUTOCLOSEDIR DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
-	const struct dirent *entry;
-	int r = 0;
-
-	if (!dir)
-		return image_raise_folder(d->path, "open", errno, e);
-	(void)TAKE_FD(fd);
-	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(first); i++)
-		r = remove_old(d, first[i], e);
-	for (errno = 0; r == 0 && (entry = readdir(dir)) != NULL; errno = 0) {
-		enum image_type type;
-		uint64_t id;
-
-		if (image_name_parse(entry->d_name, &type, &id))
-			r = remove_old(d, entry->d_name, e);
-	}
-	if (r == 0 && errno)
-		return image_raise_folder(d->path, "readdir", errno, e);
-	return r;
-}
-
 int image_dir_create(struct image_dir *d, const char *path, struct error *e)
 {
 	int r = open_folder(d, path, e);
@@ -168,7 +132,7 @@ int image_dir_create(struct image_dir *d, const char *path, struct error *e)
 		error_hint(e, "Wait for the other dump, or choose another folder with --images-dir.");
 		goto fail;
 	}
-	r = remove_older_checkpoint(d, e);
+	r = image_begin_replacing(d, e);
 	if (r < 0)
 		goto fail;
 	return 0;
@@ -193,6 +157,9 @@ int image_open_file(const struct image_dir *d, const char *name, bool optional, 
 	recorder_step(0, NULL, "openat", "%s/%s", d->path, name);
 	/* O_NONBLOCK: a FIFO under an image's name must not hold us. */
 	fd = openat(d->fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	/* moved up already */
+	if (fd < 0 && errno == ENOENT && d->manifest->nested)
+		fd = openat(d->manifest->folder, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	if (fd < 0) {
 		int number = errno;
 
@@ -305,6 +272,9 @@ static int verify_folder(struct image_dir *d, struct error *e)
 	int r = image_open_file(d, MANIFEST_NAME, true, &fd, &size, e);
 
 	if (r == -ENOENT) {
+		/* CRIU's have none, but are never found in a subfolder. */
+		if (d->manifest->nested)
+			return raise_damaged(d, MANIFEST_NAME, e, "the file is missing; the checkpoint is incomplete");
 		d->manifest->foreign = true;
 		return 0;
 	}
@@ -326,6 +296,9 @@ int image_dir_open(struct image_dir *d, const char *path, struct error *e)
 
 	if (r == 0) {
 		r = image_open_file(d, INVENTORY_NAME, true, &fd, &size, e);
+		/* A dump that was ended while it replaced an older checkpoint. */
+		if (r == -ENOENT && image_enter_subfolder(d))
+			r = image_open_file(d, INVENTORY_NAME, true, &fd, &size, e);
 		if (r == -ENOENT) {
 			r = error_raise(e, EBADMSG,
 					"images folder %s: no " INVENTORY_NAME ": not a complete checkpoint", path);
@@ -358,7 +331,7 @@ static int put_inventory(struct image_dir *d, const void *data, size_t len, stru
 		return r;
 	if (renameat(d->fd, INVENTORY_PART, d->fd, INVENTORY_NAME) < 0)
 		return image_raise_file(d, INVENTORY_NAME, "rename", 0, errno, e);
-	return image_sync_folder(d, e);
+	return 0;
 }
 
 int image_dir_commit(struct image_dir *d, const ProtobufCMessage *inventory, struct error *e)
@@ -389,25 +362,20 @@ int image_dir_commit(struct image_dir *d, const ProtobufCMessage *inventory, str
 		r = write_manifest(d, e);
 	}
 	if (r == 0)
-		r = image_sync_folder(d, e);
-	if (r == 0)
 		r = put_inventory(d, w.buf, w.len, e);
+	if (r == 0)
+		r = image_replace(d, e);
 	image_writer_discard(&w);
 	return r;
 }
 
 void image_dir_abandon(struct image_dir *d)
 {
-	static const char *const first[] = { INVENTORY_NAME, INVENTORY_PART, MANIFEST_NAME, "stats-dump" };
-
-	if (!d->manifest || !d->manifest->writing)
+	if (!d->manifest || !d->manifest->writing || d->manifest->replaced)
 		return;
-	for (size_t i = 0; i < ARRAY_SIZE(first); i++)
-		(void)unlinkat(d->fd, first[i], 0);
-	for (size_t i = 0; i < d->manifest->n; i++) {
-		(void)unlinkat(d->fd, d->manifest->files[i].name, 0);
+	image_stop_replacing(d);
+	for (size_t i = 0; i < d->manifest->n; i++)
 		free(d->manifest->files[i].name);
-	}
 	d->manifest->n = 0;
 	d->manifest->bytes = 0;
 }
@@ -417,8 +385,28 @@ void image_dir_close(struct image_dir *d)
 	/* A zeroed struct has no path, and its fd 0 is not ours. */
 	if (d->path && d->fd >= 0)
 		close(d->fd);
+	if (d->manifest && d->manifest->nested)
+		close(d->manifest->folder);
 	d->manifest = manifest_free(d->manifest);
 	d->fd = -1;
+}
+
+bool image_dir_replaced(const struct image_dir *d)
+{
+	return d->manifest && d->manifest->replaced;
+}
+
+int image_dir_folder(const struct image_dir *d)
+{
+	return d->manifest->nested ? d->manifest->folder : -1;
+}
+
+bool image_dir_moved(const struct image_dir *d, const char *name)
+{
+	struct stat st;
+
+	return (strcmp(name, MANIFEST_NAME) == 0 || manifest_find(d->manifest, name)) &&
+	       fstatat(d->fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0;
 }
 
 uint64_t image_dir_bytes(const struct image_dir *d)

@@ -13,11 +13,12 @@
  * A folder of images in CRIU's format: each file is a common magic, a magic of its kind, then entries of a 32-bit
  * little-endian length and a protobuf message; some entries are followed by raw bytes (pipe data, ghost content).
  *
- * A folder is complete or refused. Files are written under their final names, each recorded in the manifest
- * (firn.manifest: format version, then "crc32c size name" per line; pages-*.img carry "-" in place of the checksum);
- * inventory.img is written last, under a temporary name, after all others are synced, and renamed into place. A dump
- * into a folder that holds an older checkpoint removes its inventory first. The reader refuses a folder without
- * inventory.img, and one whose manifest does not match; a folder without a manifest is CRIU's and is taken as it is.
+ * A folder is complete or refused. A dump writes into a subfolder (.firn-new), each file under its final name and
+ * recorded in the manifest (firn.manifest: format version, then "crc32c size name" per line; pages-*.img carry "-" in
+ * place of the checksum); inventory.img is written there last, under a temporary name, after all others are synced, and
+ * renamed into place. Then an older checkpoint in the folder is removed, its inventory first, and the files are moved
+ * up, inventory.img last. The reader refuses a folder without inventory.img, and one whose manifest does not match; a
+ * folder without a manifest is CRIU's and is taken as it is.
  */
 
 /* Names and magic numbers of each stand in magic.c. The id is a pid (CORE, PAGEMAP, MM, FS, IDS), the files_id of
@@ -58,20 +59,29 @@ enum image_type {
  * folder's file system.
  */
 struct image_dir {
-	int fd;                        /* owned; -1 when closed */
+	int fd;                        /* owned; -1 when closed; the subfolder while writing */
 	const char *path;              /* for messages; the caller's, must outlive this */
 	struct image_manifest *manifest;   /* owned */
 };
 
-/* Opens the folder for writing: checks that it is a writable directory and removes what an older dump or an aborted
- * one left (inventory first). May block on foreign ground: the worker's job. */
+/* Opens the folder for writing: checks that it is a writable directory, removes what an aborted dump left, and makes
+ * the subfolder. An older checkpoint stays as it is. May block on foreign ground: the worker's job. */
 int image_dir_create(struct image_dir *d, const char *path, struct error *e);
 /* Opens a folder for reading, refuses an incomplete one, verifies the manifest (sizes; checksums of all but pages). */
 int image_dir_open(struct image_dir *d, const char *path, struct error *e);
-/* Makes the folder complete: syncs every file, writes the manifest and inventory (@inventory: an InventoryEntry). */
+/* Makes the folder complete: syncs every file, writes the manifest and inventory (@inventory: an InventoryEntry), and
+ * puts all in the place of an older checkpoint. */
 int image_dir_commit(struct image_dir *d, const ProtobufCMessage *inventory, struct error *e);
-/* Removes every file written so far; for a dump that fails. Best effort, never blocks the rollback: worker's job.
- * Does nothing to a folder that was opened for reading. */
+/* Did image_dir_commit() get so far that the older checkpoint is gone? Then the new one is complete, even when moving
+ * its files failed. */
+bool image_dir_replaced(const struct image_dir *d);
+/* Reading a folder whose dump was ended while it moved its files: d->fd is the subfolder, and this the folder, where
+ * the other files are. Else -1. Not the caller's to close. */
+int image_dir_folder(const struct image_dir *d);
+/* Is @name a file of the checkpoint in image_dir_folder(), not one that the older left? */
+bool image_dir_moved(const struct image_dir *d, const char *name);
+/* Removes every file written so far; for a dump that fails. Nothing can be written after it. Best effort, never blocks
+ * the rollback: worker's job. Does nothing to a folder that was opened for reading, nor after image_dir_replaced(). */
 void image_dir_abandon(struct image_dir *d);
 /* Safe on a zeroed or closed one. */
 void image_dir_close(struct image_dir *d);

@@ -8,6 +8,7 @@
 #define MANIFEST_NAME "firn.manifest"
 #define INVENTORY_NAME "inventory.img"
 #define INVENTORY_PART "inventory.img.part"
+#define SUBFOLDER_NAME ".firn-new"      /* where a dump writes until it is complete */
 #define MANIFEST_MAX_SIZE (64ull << 20)
 #define IMAGE_NAME_SIZE 64              /* room for the longest name of the table and a 64-bit id */
 
@@ -41,6 +42,9 @@ struct image_manifest {
 	uint64_t bytes;                 /* of all files */
 	bool writing;
 	bool foreign;                   /* reading a folder without a manifest */
+	bool nested;                    /* image_dir.fd is the subfolder, @folder the folder itself; owned */
+	bool replaced;                  /* writing: the older checkpoint is gone, the new one is complete */
+	int folder;
 };
 
 struct image_manifest *manifest_new(void);
@@ -63,9 +67,17 @@ int image_raise_file(const struct image_dir *d, const char *name, const char *ca
 		     struct error *e);
 /* "images folder PATH: CALL: reason", likewise. */
 int image_raise_folder(const char *path, const char *call, int number, struct error *e);
-/* Every file of the manifest, except where the file system has nothing to sync; the folder's own entries. */
+/* Every file of the manifest, except where the file system has nothing to sync. */
 int image_sync_files(const struct image_dir *d, struct error *e);
-int image_sync_folder(const struct image_dir *d, struct error *e);
+/* Makes an empty subfolder that d->fd then is; what an aborted dump left in the folder goes, or is moved up when it is
+ * the only complete checkpoint. Raised. */
+int image_begin_replacing(struct image_dir *d, struct error *e);
+/* The subfolder is complete: its files take the place of the older checkpoint. Raised. */
+int image_replace(struct image_dir *d, struct error *e);
+/* Removes the subfolder and its files, unless the older checkpoint is gone already. */
+void image_stop_replacing(struct image_dir *d);
+/* Reading: makes d->fd the subfolder; false when there is none. */
+bool image_enter_subfolder(struct image_dir *d);
 /* Bytes dirty or being written back, by the text of /proc/meminfo; UINT64_MAX when it does not say. */
 uint64_t image_parse_dirty(const char *meminfo);
 /* 0 or -errno, nothing raised. */

@@ -120,12 +120,3 @@ int image_sync_files(const struct image_dir *d, struct error *e)
 	}
 	return r;
 }
-
-int image_sync_folder(const struct image_dir *d, struct error *e)
-{
-	recorder_step(0, NULL, "fsync", "images folder %s", d->path);
-	/* EINVAL: a file system that knows no fsync of directories (9p, some FUSE servers). */
-	if (fsync(d->fd) < 0 && errno != EINVAL)
-		return image_raise_folder(d->path, "fsync", errno, e);
-	return 0;
-}

@@ -417,8 +417,29 @@ def test_older_dump_in_the_folder(program, firn):
     stray = w.images() / "core-1.img"
     stray.write_bytes(b"old")
     w.dump(firn)
+    assert not stray.exists() and not (w.images() / ".firn-new").exists()
     w.restore(firn)
     w.finish()
+
+
+def test_older_dump_stays_when_the_next_fails(program, firn, work):
+    """A second dump into the same folder that fails halfway leaves the first, and it is restored."""
+    w = program("mem_anon")
+    w.dump(firn, "--leave-running")
+    first = contents(w.images())
+    # files larger than 8 KiB cannot be written: pages, after the freeze
+    argv = ["/usr/bin/prlimit", "--fsize=8192", *firn.dump_argv(w.pid, w.images(), "--leave-running", "-o", "/dev/null")]
+    refused(h.run(argv), "File too large")
+    assert contents(w.images()) == first
+    assert not (w.images() / ".firn-new").exists()
+    h.kill_tree(w.pid)
+    h.wait_for(lambda: w.poll() is not None, "the tree's end")
+    w.restore(firn)
+    w.finish()
+
+
+def contents(images):
+    return {p.name: p.read_bytes() for p in images.iterdir() if p.suffix in (".img", ".manifest")}
 
 
 @pytest.mark.timeout(300)

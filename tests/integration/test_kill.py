@@ -105,6 +105,32 @@ def test_killed_dump(who, program, firn, work):
     assert ended >= (ended + finished) // 4, f"only {ended} dumps were hit"
 
 
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("who", ["engine", "both"])
+def test_killed_dump_leaves_a_checkpoint(who, program, firn, work):
+    """Into the folder of an older one: that, or the new one, is complete whenever the dump is killed."""
+    w = program("selfcheck")
+    images = w.images()
+    usual = min(firn.dump(w.pid, images, "--leave-running").seconds for _ in range(3))
+    kept, n = 0, 20
+    for i in range(n):
+        old = (images / "inventory.img").stat().st_ino if (images / "inventory.img").exists() else 0
+        front = start_engine(firn.dump_argv(w.pid, images, "--leave-running", "--stall-timeout", "50"), work / "engine.out")
+        spin_until(time.monotonic() + usual * (i + 0.5) / n)
+        send(front, who, signal.SIGKILL)
+        front.wait(60)
+        check_running(w, f"point {i}")
+        h.wait_for(lambda: not [p for p in h.children(os.getpid()) if p != w.pid and not h.gone(p)], "the engine's end", 20)
+        outcome = firn.show(images)
+        assert outcome.ok, f"no checkpoint after point {i}\n{outcome}"
+        kept += (images / "inventory.img").exists() and (images / "inventory.img").stat().st_ino == old
+    assert kept >= n // 4, f"only {kept} dumps were hit"
+    h.kill_tree(w.pid)
+    h.wait_for(lambda: w.poll() is not None, "the tree's end")
+    w.restore(firn)
+    w.finish(60)
+
+
 @pytest.mark.long
 @pytest.mark.timeout(1800)
 def test_killed_1000_times(program, firn, work):

@@ -543,6 +543,12 @@ static void folders(void **state)
 	assert_non_null(strstr(f->error.sentence, "no inventory.img: not a complete checkpoint"));
 }
 
+static void create(struct folder *f)
+{
+	image_dir_close(&f->dir);
+	assert_int_equal(image_dir_create(&f->dir, f->path, &f->error), 0);
+}
+
 static void replaces_older(void **state)
 {
 	struct folder *f = *state;
@@ -552,25 +558,136 @@ static void replaces_older(void **state)
 	put(f, "core-99.img", "x", 1);
 	put(f, "dump.log", "x", 1);
 	put(f, "notes.img", "x", 1);
-	assert_int_equal(image_dir_create(&f->dir, f->path, &f->error), 0);
-	assert_false(there(f, "inventory.img"));
-	assert_false(there(f, "core-99.img"));
-	assert_false(there(f, "pages-1.img"));
-	assert_true(there(f, "dump.log"));
-	assert_true(there(f, "notes.img"));
+	put(f, "stats-dump", "x", 1);
+	create(f);
 	assert_int_equal(image_dir_create(&second, f->path, &f->error), -EBUSY);
 	f->error = (struct error){ 0 };
 	write_tree(f);
 	assert_int_equal(image_dir_bytes(&f->dir) > 8192, 1);
-	assert_true(there(f, "pages-1.img"));
+	assert_true(there(f, SUBFOLDER_NAME "/pages-1.img"));
+	assert_true(there(f, "inventory.img") && there(f, "core-99.img"));
+	assert_false(image_dir_replaced(&f->dir));
+	/* One that fails leaves the older one. */
 	image_dir_abandon(&f->dir);
-	assert_false(there(f, "pages-1.img"));
-	assert_false(there(f, "pstree.img"));
-	assert_true(there(f, "dump.log"));
+	image_dir_close(&f->dir);
+	assert_false(there(f, SUBFOLDER_NAME));
+	assert_int_equal(read_tree(f), 0);
+	create(f);
 	write_tree(f);
 	commit(f);
 	assert_int_equal(read_tree(f), 0);
 	assert_true(there(f, "inventory.img"));
+	assert_false(there(f, "core-99.img"));
+	assert_false(there(f, SUBFOLDER_NAME));
+	assert_true(there(f, "dump.log") && there(f, "notes.img") && there(f, "stats-dump"));
+}
+
+/* The engine is killed: nothing is removed. */
+static void aborted(void **state)
+{
+	struct folder *f = *state;
+
+	make(f);
+	create(f);
+	write_tree(f);
+	image_dir_close(&f->dir);
+	assert_true(there(f, SUBFOLDER_NAME "/pstree.img"));
+	assert_int_equal(read_tree(f), 0);
+	/* The next dump removes what it left. */
+	create(f);
+	assert_false(there(f, SUBFOLDER_NAME "/pstree.img"));
+	write_tree(f);
+	commit(f);
+	assert_false(there(f, SUBFOLDER_NAME));
+	assert_int_equal(read_tree(f), 0);
+}
+
+static void move(struct folder *f, const char *name, const char *to)
+{
+	char from_path[512], to_path[512];
+
+	(void)snprintf(from_path, sizeof(from_path), "%s/%s", f->path, name);
+	(void)snprintf(to_path, sizeof(to_path), "%s/%s", f->path, to);
+	assert_int_equal(rename(from_path, to_path), 0);
+}
+
+/* Killed at each step of the move: the new checkpoint is read, whatever files of the older one still lie there, and the
+ * next dump moves it up. */
+static void ended_while_moving(void **state)
+{
+	static const char *const names[] = { "pages-1.img", "pstree.img", "pipes-data.img", "firn.manifest",
+					     "inventory.img" };
+	struct folder *f = *state;
+	char path[256];
+
+	for (size_t moved = 0; moved < ARRAY_SIZE(names); moved++) {
+		make(f);
+		(void)snprintf(path, sizeof(path), "%s/" SUBFOLDER_NAME, f->path);
+		assert_int_equal(mkdir(path, 0700), 0);
+		for (size_t i = moved; i < ARRAY_SIZE(names); i++) {
+			(void)snprintf(path, sizeof(path), SUBFOLDER_NAME "/%s", names[i]);
+			move(f, names[i], path);
+			/* of the older one */
+			if (i + 1 < ARRAY_SIZE(names))
+				put(f, names[i], "older", 5);
+		}
+		put(f, "pagemap-shmem-5.img", "older", 5);
+		assert_int_equal(read_tree(f), 0);
+		create(f);
+		write_tree(f);
+		assert_true(there(f, "inventory.img"));
+		image_dir_abandon(&f->dir);
+		image_dir_close(&f->dir);
+		assert_false(there(f, SUBFOLDER_NAME));
+		assert_int_equal(read_tree(f), 0);
+	}
+	/* A complete one beside a complete older one was not to replace it yet. */
+	make(f);
+	create(f);
+	write_tree(f);
+	put(f, SUBFOLDER_NAME "/inventory.img", "x", 1);
+	image_dir_close(&f->dir);
+	assert_int_equal(read_tree(f), 0);
+	/* Without a manifest it is nothing. */
+	(void)snprintf(path, sizeof(path), "%s/inventory.img", f->path);
+	assert_int_equal(unlink(path), 0);
+	(void)snprintf(path, sizeof(path), "%s/firn.manifest", f->path);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(read_tree(f), -EBADMSG);
+}
+
+static void hostile_subfolder(void **state)
+{
+	struct folder *f = *state;
+	char path[256], elsewhere[256];
+
+	make(f);
+	(void)snprintf(path, sizeof(path), "%s/" SUBFOLDER_NAME, f->path);
+	(void)snprintf(elsewhere, sizeof(elsewhere), "%s/elsewhere", f->path);
+	assert_int_equal(mkdir(elsewhere, 0700), 0);
+	put(f, "elsewhere/core-1.img", "x", 1);
+	assert_int_equal(symlink("elsewhere", path), 0);
+	create(f);
+	assert_true(there(f, "elsewhere/core-1.img"));
+	image_dir_abandon(&f->dir);
+	/* A FIFO is no folder either. */
+	assert_int_equal(mkfifo(path, 0600), 0);
+	create(f);
+	image_dir_abandon(&f->dir);
+	image_dir_close(&f->dir);
+	/* Somebody else's file in it stays, and is told. */
+	assert_int_equal(mkdir(path, 0700), 0);
+	put(f, SUBFOLDER_NAME "/precious", "x", 1);
+	assert_int_equal(image_dir_create(&f->dir, f->path, &f->error), -ENOTEMPTY);
+	assert_non_null(strstr(f->error.sentence, SUBFOLDER_NAME ": rmdir: Directory not empty"));
+	assert_true(there(f, SUBFOLDER_NAME "/precious"));
+	assert_int_equal(read_tree(f), 0);
+	move(f, SUBFOLDER_NAME "/precious", "precious");
+	/* What could not be replaced is found at once. */
+	(void)snprintf(path, sizeof(path), "%s/core-3.img", f->path);
+	assert_int_equal(mkdir(path, 0700), 0);
+	assert_int_equal(image_dir_create(&f->dir, f->path, &f->error), -EISDIR);
+	assert_int_equal(read_tree(f), 0);
 }
 
 static void unfinished_pages(void **state)
@@ -583,8 +700,10 @@ static void unfinished_pages(void **state)
 	assert_int_equal(image_pages_create(&f->dir, 4, &fd, &f->error), 0);
 	assert_int_equal(image_dir_commit(&f->dir, &inventory.base, &f->error), -EINVAL);
 	close(fd);
+	assert_true(there(f, SUBFOLDER_NAME "/pages-4.img"));
 	image_dir_abandon(&f->dir);
 	assert_false(there(f, "pages-4.img"));
+	assert_false(there(f, SUBFOLDER_NAME));
 	assert_false(there(f, "inventory.img"));
 }
 
@@ -613,13 +732,6 @@ static void stats(void **state)
 	/* Written into the images folder it is still no part of the checkpoint. */
 	assert_int_equal(image_dir_create(&f->dir, f->path, &f->error), 0);
 	write_tree(f);
-	{
-		struct image_writer w;
-
-		assert_int_equal(image_writer_open(&w, &f->dir, IMAGE_STATS, IMAGE_STATS_DUMP, &f->error), 0);
-		assert_int_equal(image_write(&w, &s.base, &f->error), 0);
-		assert_int_equal(image_writer_close(&w, &f->error), 0);
-	}
 	commit(f);
 	assert_int_equal(get(f, "stats-dump", buf, sizeof(buf)), 12);
 	assert_memory_equal(buf, "\x40\x59\x10\x55\x06\x33\x09\x57\x00\x00\x00\x00", 12);
@@ -656,6 +768,9 @@ int main(void)
 		TEST(unlisted_and_special),
 		TEST(folders),
 		TEST(replaces_older),
+		TEST(aborted),
+		TEST(ended_while_moving),
+		TEST(hostile_subfolder),
 		TEST(unfinished_pages),
 		TEST(full_disk),
 		TEST(stats),

@@ -143,6 +143,7 @@ static void rewrites_identically(void **state)
 	static uint8_t was[1 << 18], is[1 << 18];
 	struct image_dir from, to;
 	struct sample *s = *state;
+	char written[256];
 	struct error e = { 0 };
 	struct arena a = { 0 };
 	enum image_type type;
@@ -150,6 +151,7 @@ static void rewrites_identically(void **state)
 
 	assert_int_equal(image_dir_open(&from, SAMPLE, &e), 0);
 	assert_int_equal(image_dir_create(&to, s->copy, &e), 0);
+	path_of(written, s->copy, SUBFOLDER_NAME);
 	for (size_t i = 0; i < s->n; i++) {
 		size_t len = read_file(SAMPLE, s->names[i], was, sizeof(was));
 
@@ -157,7 +159,7 @@ static void rewrites_identically(void **state)
 		if (type == IMAGE_PAGES)
 			continue;
 		rewrite(&from, &to, type, id, &a);
-		assert_int_equal(read_file(s->copy, s->names[i], is, sizeof(is)), len);
+		assert_int_equal(read_file(written, s->names[i], is, sizeof(is)), len);
 		assert_memory_equal(was, is, len);
 	}
 	image_dir_close(&from);
