@@ -22,6 +22,8 @@
  *
  * In finish, when the tasks exist whose credentials may be in a packet: queued data, then connect() of datagram sockets
  * (a connected one takes packets from its peer alone), spare ends closed, shutdown, options.
+ *
+ * Longer than most: all steps share the table of ends and depend on each other's order.
  */
 
 struct unix_end {
