@@ -500,7 +500,19 @@ def gone(pid):
 
 
 def kill_tree(pid):
-    for p in tree(pid):
+    """Stopped first, until a look finds nobody new: what forks all the time must not get away."""
+    seen = []
+    while True:
+        new = [p for p in tree(pid) if p not in seen]
+        for p in new:
+            try:
+                os.kill(p, signal.SIGSTOP)
+            except ProcessLookupError:
+                pass
+        seen += new
+        if not new:
+            break
+    for p in seen:
         try:
             os.kill(p, signal.SIGKILL)
         except ProcessLookupError:
