@@ -179,23 +179,6 @@ static int search_files(struct operation *op, const struct file *epoll, const st
 	return 0;
 }
 
-static struct file *file_at(const struct task *t, int number)
-{
-	size_t low = 0, high = t->n_descriptors;
-
-	while (low < high) {
-		size_t mid = low + (high - low) / 2;
-
-		if (t->descriptors[mid].number == number)
-			return t->descriptors[mid].file;
-		if (t->descriptors[mid].number < number)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return NULL;
-}
-
 /* The tree may still run (precheck): is it a file that was opened after the tables were read? */
 static bool opened_meanwhile(const struct file *epoll, const struct target *t)
 {
@@ -206,7 +189,8 @@ static bool opened_meanwhile(const struct file *epoll, const struct target *t)
 
 static int find_target(struct operation *op, const struct file *epoll, struct target *t)
 {
-	struct file *f = file_at(epoll->facts.task->files_owner, t->seen.tfd);
+	const struct descriptor *d = task_descriptor(epoll->facts.task->files_owner, t->seen.tfd);
+	struct file *f = d ? d->file : NULL;
 	int r = compare_likely(epoll, t, f);
 
 	if (r > 0)

@@ -45,23 +45,6 @@ enum target_class {
 	TARGET_OF_TASK, /* epolls_attach() */
 };
 
-static const struct descriptor *descriptor_at(const struct task *t, uint32_t number)
-{
-	size_t low = 0, high = t->n_descriptors;
-
-	while (low < high) {
-		size_t mid = low + (high - low) / 2;
-
-		if ((uint32_t)t->descriptors[mid].number == number)
-			return &t->descriptors[mid];
-		if ((uint32_t)t->descriptors[mid].number < number)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return NULL;
-}
-
 static const struct descriptor *descriptor_of(const struct task *t, const struct file *f)
 {
 	for (size_t i = 0; i < t->n_descriptors; i++) {
@@ -82,7 +65,7 @@ static void find_by_number(const struct operation *op, const struct file *epoll,
 		if (t->files_owner != t || !descriptor_of(t, epoll))
 			continue;
 		for (size_t k = 0; k < m->n_tfd; k++) {
-			const struct descriptor *d = targets[k] ? NULL : descriptor_at(t, m->tfd[k]->tfd);
+			const struct descriptor *d = targets[k] ? NULL : task_descriptor(t, (int)m->tfd[k]->tfd);
 
 			if (d && d->file != epoll)
 				targets[k] = d->file;
@@ -363,7 +346,7 @@ static struct task *task_of(const struct operation *op, const struct file *epoll
 
 		if (t->state == TASK_ZOMBIE || t->files_owner != t || !descriptor_of(t, epoll))
 			continue;
-		d = descriptor_at(t, tfd);
+		d = task_descriptor(t, (int)tfd);
 		if (d && d->file == target)
 			return t;
 		any = any ? any : t;
@@ -424,7 +407,7 @@ static int attach(struct operation *op, struct channel *c, const struct file *f,
 		return 0;
 	}
 	recorder_step(o.task->pid, o.task->comm, "epoll_ctl", "%s, fd %u", f->describe, m->tfd);
-	there = descriptor_at(o.task, m->tfd);
+	there = task_descriptor(o.task, (int)m->tfd);
 	if (there && there->file == target) {
 		o.at = (int)m->tfd;
 		return attach_at(op, &o, true);

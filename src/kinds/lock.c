@@ -113,15 +113,6 @@ int locks_write(struct operation *op)
 
 /* ---- restore ---- */
 
-static bool has_descriptor(const struct task *t, int number)
-{
-	for (size_t i = 0; i < t->n_descriptors; i++) {
-		if (t->descriptors[i].number == number)
-			return true;
-	}
-	return false;
-}
-
 static int read_entry(struct operation *op, FileLockEntry *m)
 {
 	struct task *t = tree_find(&op->tree, m->pid);
@@ -133,7 +124,7 @@ static int read_entry(struct operation *op, FileLockEntry *m)
 		return error_raise(op->error, EOPNOTSUPP,
 				   "filelocks.img: the lock of pid %d, fd %d is of an unknown kind (%x, type %x)",
 				   m->pid, m->fd, m->flag, m->type);
-	if (!t || !task_has_files(t) || !has_descriptor(t->files_owner, m->fd) || m->start < 0 || m->len < 0 ||
+	if (!t || !task_has_files(t) || !task_descriptor(t->files_owner, m->fd) || m->start < 0 || m->len < 0 ||
 	    m->start > INT64_MAX - m->len)
 		return error_raise(op->error, EBADMSG, "filelocks.img: the lock of pid %d, fd %d is damaged", m->pid,
 				   m->fd);

@@ -100,3 +100,5 @@ static inline void comm_copy(char to[16], const char *from)
 }
 
 struct task *tree_find(const struct tree *t, pid_t pid);
+/* The descriptor with that number in the task's own table, or NULL. */
+const struct descriptor *task_descriptor(const struct task *t, int number);

@@ -6,6 +6,23 @@
 
 #include "kernel/procfs.h"
 
+const struct descriptor *task_descriptor(const struct task *t, int number)
+{
+	size_t low = 0, high = t->n_descriptors;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (t->descriptors[mid].number == number)
+			return &t->descriptors[mid];
+		if (t->descriptors[mid].number < number)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return NULL;
+}
+
 struct task *tree_find(const struct tree *t, pid_t pid)
 {
 	for (size_t i = 0; i < t->n_tasks; i++)
