@@ -34,24 +34,26 @@ static int peek(struct operation *op, struct thread *t)
 	return 0;
 }
 
-enum { ASK_LDT, ASK_MDWE, ASK_TSC };
+/* The first is each thread's own, the others are the address space's: the leader is asked for all. */
+enum { ASK_TSC, ASK_LDT, ASK_MDWE };
 
 static int ask(struct operation *op, struct thread *t, struct batch *b, struct ask *ask)
 {
 	(void)op;
-	(void)t;
 	ask->data = batch_space(b, 32);
-	batch_call(b, CALL_MAY_FAIL, __NR_modify_ldt, 0, ask->data + 16, 16);
-	batch_call(b, CALL_MAY_FAIL, __NR_prctl, PR_GET_MDWE);
 	batch_call(b, CALL_MAY_FAIL, __NR_prctl, PR_GET_TSC, ask->data);
+	if (is_leader(t)) {
+		batch_call(b, CALL_MAY_FAIL, __NR_modify_ldt, 0, ask->data + 16, 16);
+		batch_call(b, CALL_MAY_FAIL, __NR_prctl, PR_GET_MDWE);
+	}
 	return 0;
 }
 
 static int answer(struct operation *op, struct thread *t, const struct batch *b, const struct ask *ask)
 {
-	if (batch_result(b, ask->first + ASK_LDT) > 0)
+	if (is_leader(t) && batch_result(b, ask->first + ASK_LDT) > 0)
 		return aspect_refuse(op, t, "has a local descriptor table (modify_ldt), which firn does not carry yet");
-	if (batch_result(b, ask->first + ASK_MDWE) > 0)
+	if (is_leader(t) && batch_result(b, ask->first + ASK_MDWE) > 0)
 		return aspect_refuse(
 			op, t,
 			"denies itself memory that is written and run (PR_SET_MDWE), which firn does not carry yet");
