@@ -215,6 +215,7 @@ int dump_engine(const struct options *o, void *arg)
 	(void)arg;
 	op.features = &features;
 	limits_raise_descriptors();
+	recorder_step(0, NULL, "probe", "what this kernel offers");
 	r = features_probe(&features, op.error);
 	if (r == 0)
 		r = tree_check_root(&op);

@@ -31,10 +31,25 @@
 void saved_from_regs(struct puppet_saved *s, const struct user_regs_struct *r, uint64_t mask)
 {
 	*s = (struct puppet_saved){
-		.r15 = r->r15, .r14 = r->r14, .r13 = r->r13, .r12 = r->r12, .bp = r->rbp, .bx = r->rbx,
-		.r11 = r->r11, .r10 = r->r10, .r9 = r->r9, .r8 = r->r8, .ax = r->rax, .cx = r->rcx,
-		.dx = r->rdx, .si = r->rsi, .di = r->rdi, .sp = r->rsp, .ip = r->rip,
-		.mask = mask, .flags = r->eflags,
+		.r15 = r->r15,
+		.r14 = r->r14,
+		.r13 = r->r13,
+		.r12 = r->r12,
+		.bp = r->rbp,
+		.bx = r->rbx,
+		.r11 = r->r11,
+		.r10 = r->r10,
+		.r9 = r->r9,
+		.r8 = r->r8,
+		.ax = r->rax,
+		.cx = r->rcx,
+		.dx = r->rdx,
+		.si = r->rsi,
+		.di = r->rdi,
+		.sp = r->rsp,
+		.ip = r->rip,
+		.mask = mask,
+		.flags = r->eflags,
 	};
 	if ((long)r->orig_rax < 0)
 		return;
@@ -86,6 +101,24 @@ static bool all_zero(const uint8_t *p, size_t n)
 	return true;
 }
 
+/*
+ * The first place in the vdso's tail from @at on that nobody uses. A gate that a killed engine left stays as it is: a signal
+ * handler of the task may still return into it, for the registers that it holds. Only when no other place is left is the
+ * oldest one taken. 0: there is none.
+ */
+static size_t free_place(const uint8_t *image, size_t at, size_t size)
+{
+	size_t step = (GATE_SIZE + 15) & ~(size_t)15, first = at;
+
+	for (; at <= size && size - at >= step; at += step) {
+		if (all_zero(image + at, step))
+			return at;
+		if (memcmp(image + at, gate_begin, (size_t)(gate_saved - gate_begin)) != 0)
+			return 0;
+	}
+	return at > first ? first : 0;
+}
+
 int gate_open(struct gate *g, struct puppet *p, uint64_t vdso_start, uint64_t vdso_end, struct error *e)
 {
 	size_t size = vdso_end - vdso_start, at;
@@ -95,7 +128,8 @@ int gate_open(struct gate *g, struct puppet *p, uint64_t vdso_start, uint64_t vd
 
 	*g = (struct gate){ .mem_fd = -1 };
 	if (vdso_end <= vdso_start || size > 64 * 1024)
-		return error_raise(e, EOPNOTSUPP, "pid %d (%s) has no vdso, which firn needs to reach into it", p->pid, p->comm);
+		return error_raise(e, EOPNOTSUPP, "pid %d (%s) has no vdso, which firn needs to reach into it", p->pid,
+				   p->comm);
 	image = malloc(size);
 	if (!image)
 		return error_raise(e, ENOMEM, "pid %d (%s): no memory for its vdso", p->pid, p->comm);
@@ -109,9 +143,12 @@ int gate_open(struct gate *g, struct puppet *p, uint64_t vdso_start, uint64_t vd
 	at = vdso_used(image, size);
 	at = (at + 15) & ~(size_t)15;
 	if (at == 0 || at > size || size - at < GATE_SIZE)
-		return error_raise(e, EOPNOTSUPP, "pid %d (%s): its vdso leaves no room for firn's gate", p->pid, p->comm);
-	if (!all_zero(image + at, size - at) && memcmp(image + at, gate_begin, (size_t)(gate_saved - gate_begin)) != 0)
-		return error_raise(e, EOPNOTSUPP, "pid %d (%s): somebody else uses the end of its vdso", p->pid, p->comm);
+		return error_raise(e, EOPNOTSUPP, "pid %d (%s): its vdso leaves no room for firn's gate", p->pid,
+				   p->comm);
+	at = free_place(image, at, size);
+	if (at == 0)
+		return error_raise(e, EOPNOTSUPP, "pid %d (%s): somebody else uses the end of its vdso", p->pid,
+				   p->comm);
 	g->address = vdso_start + at;
 	return 0;
 }
@@ -125,8 +162,10 @@ static int gate_write(struct gate *g, struct puppet *p, struct error *e)
 	saved_from_regs(&saved, &p->regs, p->sigmask);
 	memcpy(code + (gate_saved - gate_begin), &saved, sizeof(saved));
 	if (pwrite(g->mem_fd, code, GATE_SIZE, (off_t)g->address) != (ssize_t)GATE_SIZE) {
-		(void)error_raise_call(e, errno, "pwrite", "pid %d (%s), /proc/%d/mem at its vdso", p->pid, p->comm, p->pid);
-		error_hint(e, "The kernel may forbid forced writes: boot with proc_mem.force_override=ptrace or always.");
+		(void)error_raise_call(e, errno, "pwrite", "pid %d (%s), /proc/%d/mem at its vdso", p->pid, p->comm,
+				       p->pid);
+		error_hint(e,
+			   "The kernel may forbid forced writes: boot with proc_mem.force_override=ptrace or always.");
 		return -e->number;
 	}
 	g->written = true;

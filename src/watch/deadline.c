@@ -33,6 +33,11 @@ enum verdict deadlines_check(struct deadlines *d, uint64_t now, uint64_t progres
 	return VERDICT_GO_ON;
 }
 
+void deadlines_forgive(struct deadlines *d, uint64_t now, uint64_t ns)
+{
+	d->progress_ns = now - d->progress_ns > ns ? d->progress_ns + ns : now;
+}
+
 static uint64_t sooner(uint64_t best, uint64_t since, unsigned limit_ms)
 {
 	uint64_t at = since + limit_ms * NS_PER_MS;

@@ -19,5 +19,7 @@ enum verdict { VERDICT_GO_ON, VERDICT_DEADLINE, VERDICT_STALL, VERDICT_SEIZE };
 void deadlines_begin(struct deadlines *d, uint64_t now);
 /* Takes a sample. */
 enum verdict deadlines_check(struct deadlines *d, uint64_t now, uint64_t progress, enum stage stage);
+/* The engine had no processor for @ns since the last sample: that much of its silence is not a stall. */
+void deadlines_forgive(struct deadlines *d, uint64_t now, uint64_t ns);
 /* Milliseconds until the next sample is worth taking; -1 = never. */
 int deadlines_next(const struct deadlines *d, uint64_t now);

@@ -124,10 +124,29 @@ static void cancel(struct front *f, enum front_end why, uint64_t now)
 	front_report_cancel(f);
 }
 
+/*
+ * On a machine without processor time to spare the engine's silence means nothing, nor does that of a machine that stood
+ * still itself (a paused guest), which the front sees by waking up late. The deadline goes on all the same.
+ */
+static void forgive_starvation(struct front *f, uint64_t now)
+{
+	pid_t tid = recorder->step.tid ? recorder->step.tid : f->engine;
+	uint64_t late = f->due_ns && now > f->due_ns ? now - f->due_ns : 0;
+	uint64_t delay = glance_run_delay(f->engine, tid), starved = 0;
+
+	if (tid == f->starved_tid && delay > f->starved_ns)
+		starved = delay - f->starved_ns;
+	f->starved_tid = tid;
+	f->starved_ns = delay;
+	deadlines_forgive(&f->deadlines, now, late > starved ? late : starved);
+}
+
 static void check_limits(struct front *f, uint64_t now)
 {
-	enum verdict v = deadlines_check(&f->deadlines, now, atomic_load(&recorder->progress), recorder->step.stage);
+	enum verdict v;
 
+	forgive_starvation(f, now);
+	v = deadlines_check(&f->deadlines, now, atomic_load(&recorder->progress), recorder->step.stage);
 	f->verdict = v;
 	if (v != VERDICT_GO_ON)
 		cancel(f, END_LIMIT, now);
@@ -188,6 +207,7 @@ static void supervise(struct front *f)
 		if (timeout < 0 && !limited)
 			return;
 		draw_progress(f, now);
+		f->due_ns = timeout < 0 ? 0 : now + (uint64_t)timeout * 1000000;
 		if (poll(fds, ARRAY_SIZE(fds), timeout) < 0 && errno != EINTR)
 			return;
 		if (fds[1].revents & POLLIN && (signo = signals_take(f)) && f->why == END_NONE) {

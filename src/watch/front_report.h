@@ -25,6 +25,9 @@ struct front {
 	struct scribe scribe;
 	struct console *console;
 	struct deadlines deadlines;
+	uint64_t due_ns;                /* when the front wanted to wake up; 0: at no certain time */
+	pid_t starved_tid;              /* the engine's thread of the last look, */
+	uint64_t starved_ns;            /* and how long it had waited for a processor */
 	bool had_children;              /* restore: before the engine was started */
 	bool draw;                      /* standard error is a terminal */
 	uint64_t drawn_ns;

@@ -128,6 +128,17 @@ void glance(pid_t pid, pid_t tid, struct glance *ret)
 		parse_stack(buf, ret);
 }
 
+uint64_t glance_run_delay(pid_t pid, pid_t tid)
+{
+	char buf[128], *end;
+
+	/* Time on a processor, time waiting for one, number of turns. */
+	if (read_file(pid, tid, "schedstat", buf, sizeof(buf)) <= 0)
+		return 0;
+	(void)strtoull(buf, &end, 10);
+	return strtoull(end, NULL, 10);
+}
+
 /* Does @path lie at or below the mount point? Its octal escapes (\\040 for a blank) are left: such a one never matches. */
 static bool lies_below(const char *path, const char *point, size_t len)
 {

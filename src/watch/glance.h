@@ -3,6 +3,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 /*
@@ -22,6 +23,10 @@ struct glance {
 };
 
 void glance(pid_t pid, pid_t tid, struct glance *ret);
+
+/* Nanoseconds for which the thread was ready to run and had no processor, since its start (/proc/PID/task/TID/schedstat);
+ * 0 when the kernel does not tell. */
+uint64_t glance_run_delay(pid_t pid, pid_t tid);
 
 /* The mount that @path lies on, from the text of a mountinfo file: its type and mount point. False when none is found
  * (a path that is not absolute). Nothing is called on the path. */

@@ -144,6 +144,14 @@ static void test_deadlines(void **state)
 	assert_int_equal(deadlines_check(&d, 3060 * MS, 5, STAGE_SEIZE), VERDICT_SEIZE);
 	assert_int_equal(deadlines_check(&d, 3061 * MS, 6, STAGE_FILES), VERDICT_GO_ON);
 	assert_int_equal(deadlines_check(&d, 10050 * MS, 7, STAGE_FILES), VERDICT_DEADLINE);
+	d = (struct deadlines){ .stall_ms = 1000 };
+	deadlines_begin(&d, 0);
+	deadlines_forgive(&d, 900 * MS, 500 * MS);
+	assert_int_equal(deadlines_check(&d, 1499 * MS, 0, STAGE_START), VERDICT_GO_ON);
+	assert_int_equal(deadlines_check(&d, 1500 * MS, 0, STAGE_START), VERDICT_STALL);
+	deadlines_forgive(&d, 1500 * MS, 5000 * MS);
+	assert_int_equal(deadlines_check(&d, 2499 * MS, 0, STAGE_START), VERDICT_GO_ON);
+	assert_int_equal(deadlines_check(&d, 2500 * MS, 0, STAGE_START), VERDICT_STALL);
 	d = (struct deadlines){ 0 };
 	deadlines_begin(&d, 0);
 	assert_int_equal(deadlines_check(&d, 1ull << 60, 0, STAGE_SEIZE), VERDICT_GO_ON);
