@@ -178,15 +178,21 @@ static void print_text(const struct report *report, const char *kernel, const ch
 	putchar('\n');
 }
 
-static int print_one(const struct report *report, const char *name)
+static int print_one(const struct report *report, const char *asked)
 {
+	const char *name = asked;
+
+	if (check_other_name(asked, &name) && !name) {
+		printf("  %-24s %-7s not carried by this version of firn\n", asked, state_words[CHECK_NO]);
+		return EXIT_FAILED;
+	}
 	for (size_t i = 0; i < report->n; i++) {
 		if (strcmp(report->results[i].name, name) != 0)
 			continue;
 		print_result(&report->results[i]);
 		return report->results[i].state == CHECK_NO ? EXIT_FAILED : EXIT_DONE;
 	}
-	(void)fprintf(stderr, "firn: check: there is no feature “%s”; `firn check` lists them\n", name);
+	(void)fprintf(stderr, "firn: check: there is no feature “%s”; `firn check` lists them\n", asked);
 	return EXIT_USAGE;
 }
 
@@ -197,7 +203,7 @@ static void print_help(void)
 	     "Tells what this kernel, these privileges and this machine allow, one line per feature.\n"
 	     "\n"
 	     "  --json           the same for programs\n"
-	     "  --feature NAME   one feature alone; the exit code is 0 when it is there, 1 when not\n"
+	     "  --feature NAME   one feature alone, also by CRIU's name; the exit code is 0 when it is there, 1 when not\n"
 	     "  --help           this text\n"
 	     "\n"
 	     "Exit code: 0 when a plain process tree can be dumped and restored, 1 when not, 2 for wrong usage.\n"

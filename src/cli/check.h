@@ -30,3 +30,6 @@ struct check_group {
 extern const struct check_group check_privileges;   /* check_privileges.c */
 extern const struct check_group check_tasks;        /* check_tasks.c: what must work on tasks, tried on a child */
 extern const struct check_group check_objects;      /* check_objects.c: what single kinds of objects need */
+
+/* Is @name one of CRIU's names for a feature? *ret is the row that it depends on, NULL when firn does not carry it. */
+bool check_other_name(const char *name, const char **ret);

@@ -89,3 +89,10 @@ def test_a_full_output_is_an_error():
                                 timeout=20)
     assert result.returncode == 1
     assert b"No space left" in result.stderr
+
+
+def test_names_of_criu():
+    result = check("--feature", "fdinfo_lock")
+    assert result.returncode == 0 and "linux" in result.stdout
+    result = check("--feature", "autofs")
+    assert result.returncode == 1 and "not carried" in result.stdout
