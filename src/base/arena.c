@@ -2,28 +2,50 @@
 #include "base/arena.h"
 
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #define ARENA_CHUNK (64UL * 1024)
+#define ARENA_LARGE (1024UL * 1024)
 #define ARENA_ALIGN 16UL
 
 struct arena_chunk {
 	struct arena_chunk *next;
 	size_t size;
 	size_t used;
+	bool mapped; /* else from the heap */
 	_Alignas(ARENA_ALIGN) char data[];
 };
 
-static struct arena_chunk *arena_add_chunk(struct arena *a, size_t size)
+/* An arena that is large already will be larger: its pages come all at once, not by a fault each. */
+static struct arena_chunk *chunk_new(const struct arena *a, size_t size)
 {
 	size_t room = size > ARENA_CHUNK ? size : ARENA_CHUNK;
-	struct arena_chunk *c = calloc(1, sizeof(*c) + room);
+	struct arena_chunk *c;
+
+	if (a->used < ARENA_LARGE || size > ARENA_LARGE / 4) {
+		c = calloc(1, sizeof(*c) + room);
+		if (c)
+			c->size = room;
+		return c;
+	}
+	c = mmap(NULL, ARENA_LARGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	if (c == MAP_FAILED)
+		return NULL;
+	c->size = ARENA_LARGE - sizeof(*c);
+	c->mapped = true;
+	return c;
+}
+
+static struct arena_chunk *arena_add_chunk(struct arena *a, size_t size)
+{
+	struct arena_chunk *c = chunk_new(a, size);
 
 	if (!c)
 		return NULL;
-	c->size = room;
 	/* A chunk made for one large object goes behind the current one, which still has room. */
 	if (a->chunks && size > ARENA_CHUNK / 4) {
 		c->next = a->chunks->next;
@@ -111,7 +133,10 @@ void arena_release(struct arena *a)
 
 	for (struct arena_chunk *c = a->chunks; c; c = next) {
 		next = c->next;
-		free(c);
+		if (c->mapped)
+			(void)munmap(c, ARENA_LARGE);
+		else
+			free(c);
 	}
 	a->chunks = NULL;
 	a->used = 0;

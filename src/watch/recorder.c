@@ -2,6 +2,7 @@
 #include "watch/recorder.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,6 +13,8 @@
 #include "watch/ring.h"
 
 struct recorder *recorder;
+/* Steps are many: the kernel is asked once in each thread. */
+static _Thread_local pid_t own_tid;
 int log_verbosity = LOG_WARN;
 
 static const char *const stage_names[STAGE_COUNT] = {
@@ -27,6 +30,18 @@ const char *stage_name(enum stage s)
 	return (unsigned)s < STAGE_COUNT ? stage_names[s] : "?";
 }
 
+static pid_t get_own_tid(void)
+{
+	if (!own_tid)
+		own_tid = (pid_t)syscall(SYS_gettid);
+	return own_tid;
+}
+
+static void forget_own_tid(void)
+{
+	own_tid = 0;
+}
+
 int recorder_init(void)
 {
 	/* Pages of the mapping come into being when they are first written: the table of targets and the ring cost
@@ -39,7 +54,7 @@ int recorder_init(void)
 	r->start_ns = monotonic_ns();
 	atomic_store(&r->engine_result, RECORDER_RUNNING);
 	recorder = r;
-	return 0;
+	return -pthread_atfork(NULL, NULL, forget_own_tid);
 }
 
 /* Makes the sequence odd; false when another thread is writing: its step is as good as ours. */
@@ -75,7 +90,7 @@ void recorder_stage(enum stage s)
 	if (step_lock(step, &sequence)) {
 		step->stage = s;
 		step->pid = 0;
-		step->tid = (pid_t)syscall(SYS_gettid);
+		step->tid = get_own_tid();
 		step->comm[0] = '\0';
 		step->call[0] = '\0';
 		step->object[0] = '\0';
@@ -101,7 +116,7 @@ void recorder_step(pid_t pid, const char *comm, const char *call, const char *fm
 	step = &recorder->step;
 	if (step_lock(step, &sequence)) {
 		step->pid = pid;
-		step->tid = (pid_t)syscall(SYS_gettid);
+		step->tid = get_own_tid();
 		copy_text(step->comm, sizeof(step->comm), comm ? comm : "");
 		copy_text(step->call, sizeof(step->call), call);
 		copy_text(step->object, sizeof(step->object), object);
