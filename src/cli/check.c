@@ -298,9 +298,5 @@ int cmd_check(int argc, char **argv)
 		else
 			print_text(&report, uts.release, uts.machine);
 	}
-	if (fflush(stdout) != 0 || ferror(stdout)) {
-		(void)fprintf(stderr, "firn: check: standard output: write: %s\n", strerror(errno));
-		return EXIT_FAILED;
-	}
 	return r;
 }

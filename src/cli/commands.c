@@ -122,12 +122,11 @@ static void move_command_first(char **argv, int at)
 	argv[1] = command;
 }
 
-int commands_main(int argc, char **argv)
+static int run_command(int argc, char **argv)
 {
 	const struct command *c;
 	int at = 1;
 
-	fill_standard_streams();
 	while (at < argc && argv[at][0] == '-' && argv[at][1]) {
 		if (strcmp(argv[at], "--help") == 0 || strcmp(argv[at], "-h") == 0)
 			return print_help();
@@ -139,11 +138,30 @@ int commands_main(int argc, char **argv)
 		fputs("firn: which command? See firn --help.\n", stderr);
 		return EXIT_USAGE;
 	}
-	if (strcmp(argv[at], "help") == 0)
+	if (strcmp(argv[at], "help") == 0 && at + 1 == argc)
 		return print_help();
+	if (strcmp(argv[at], "help") == 0) {
+		/* "firn help dump" is "firn dump --help" */
+		char help[] = "--help", *words[] = { argv[at + 1], help, NULL };
+
+		c = find_command(words[0]);
+		return c ? c->run(2, words) : unknown_command(words[0]);
+	}
 	c = find_command(argv[at]);
 	if (!c)
 		return unknown_command(argv[at]);
 	move_command_first(argv, at);
 	return c->run(argc - 1, argv + 1);
+}
+
+int commands_main(int argc, char **argv)
+{
+	int r;
+
+	fill_standard_streams();
+	r = run_command(argc, argv);
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return r;
+	(void)fprintf(stderr, "firn: standard output: write: %s\n", strerror(errno));
+	return r == EXIT_DONE ? EXIT_FAILED : r;
 }

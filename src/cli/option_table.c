@@ -157,7 +157,7 @@ const struct option_spec option_table[] = {
 	{ "deadline", 0, NEEDS, FOR_BOTH, set_deadline_ms, "SECONDS",
 	  "limit for the whole operation (default 600, 0 = none)" },
 	{ "file-locks", 'l', NONE, FOR_BOTH, set_file_locks, NULL,
-	  "dump although file locks are held; they are lost (not carried yet)" },
+	  "carry file locks and leases; without, a task that holds one is refused" },
 	{ "ext-unix-sk", 'x', MAY, FOR_BOTH, set_ext_unix_sk, NULL,
 	  "allow unix sockets whose peer is outside of the tree" },
 	{ "tcp-established", 0, NONE, FOR_BOTH, set_tcp_established, NULL,

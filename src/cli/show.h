@@ -69,6 +69,7 @@ struct show {
 	size_t n_threads;
 	FileEntry **files; /* ascending by id */
 	size_t n_files;
+	size_t n_open; /* of them, those that a descriptor refers to */
 	MemfdInodeEntry **memfds;
 	size_t n_memfds;
 	RemapFilePathEntry **remaps;

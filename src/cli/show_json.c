@@ -100,7 +100,7 @@ void show_print_json(const struct show *s, FILE *out)
 	fputs("{\"format\":1,", out);
 	put_string(out, "path", s->path);
 	fprintf(out, ",\"maker\":\"%s\",\"made\":%lld,\"bytes\":%" PRIu64 ",\"files\":%zu,\"open_files\":%zu",
-		s->by_firn ? "firn" : "criu", (long long)s->made, s->bytes, s->n_image_files, s->n_files);
+		s->by_firn ? "firn" : "criu", (long long)s->made, s->bytes, s->n_image_files, s->n_open);
 	fprintf(out, ",\"present\":%" PRIu64 ",\"shared_present\":%" PRIu64 ",\"shared_memory\":[", s->present,
 		s->shmem_present);
 	for (size_t i = 0; i < s->n_shmem; i++)

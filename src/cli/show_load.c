@@ -475,6 +475,28 @@ static int scan_folder(struct show *s, struct error *e)
 	return r;
 }
 
+/* files.img has what is mapped, executed and stood in as well. */
+static int count_open(struct show *s, struct error *e)
+{
+	bool *met = arena_array(&s->arena, s->n_files + 1, sizeof(*met));
+
+	if (!met)
+		return error_raise(e, ENOMEM, "%s: no memory", s->path);
+	for (size_t i = 0; i < s->n_tasks; i++)
+		for (size_t k = 0; k < s->tasks[i].n_fds; k++) {
+			const FileEntry key = { .id = s->tasks[i].fds[k]->id }, *pointer = &key;
+			FileEntry **found = s->n_files ? bsearch(&pointer, s->files, s->n_files, sizeof(*s->files),
+								 compare_file_ids)
+						       : NULL;
+
+			if (!found || met[found - s->files])
+				continue;
+			met[found - s->files] = true;
+			s->n_open++;
+		}
+	return 0;
+}
+
 int show_load(struct show *s, const char *path, struct error *e)
 {
 	const InventoryEntry *inventory;
@@ -499,7 +521,7 @@ int show_load(struct show *s, const char *path, struct error *e)
 		r = scan_folder(s, e);
 	if (r == 0)
 		r = load_tree(s, e);
-	return r;
+	return r == 0 ? count_open(s, e) : r;
 }
 
 void show_release(struct show *s)

@@ -92,7 +92,7 @@ static void print_head(const struct show *s, FILE *out)
 	show_put(out, s->path, false);
 	fprintf(out, "\n  made    %s by %s\n", when, s->by_firn ? "firn" : "CRIU (it has no firn.manifest)");
 	fprintf(out, "  holds   %zu task%s, %zu thread%s, %zu open file%s\n", s->n_tasks, plural(s->n_tasks),
-		s->n_threads, plural(s->n_threads), s->n_files, plural(s->n_files));
+		s->n_threads, plural(s->n_threads), s->n_open, plural(s->n_open));
 	fprintf(out, "  memory  %s of the tasks' own, %s shared\n", size_text(s->present, present),
 		size_text(s->shmem_present, shared));
 	fprintf(out, "  size    %s in %zu file%s\n\n", size_text(s->bytes, size), s->n_image_files,

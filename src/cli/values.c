@@ -42,6 +42,9 @@ int parse_seconds(const char *text, unsigned *ret_ms)
 			ms += (unsigned long)(fraction[i] - '0') * weight;
 		if (whole + rest == 0 || fraction[rest])
 			return -EINVAL;
+		/* 0 means no limit: what is less than a millisecond is one. */
+		if (ms == 0 && strspn(fraction, "0") < rest)
+			ms = 1;
 	} else if (whole == 0 || text[whole]) {
 		return -EINVAL;
 	}

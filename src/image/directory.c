@@ -45,7 +45,7 @@ int image_raise_folder(const char *path, const char *call, int number, struct er
 {
 	error_raise_call(e, number, call, "images folder %s", path);
 	if (number == ENOENT)
-		error_hint(e, "The folder must exist: correct --images-dir or, for a dump, create it (mkdir -p).");
+		error_hint(e, "The folder must exist: correct its name or, for a dump, create it (mkdir -p).");
 	else if (number == ENOTDIR)
 		error_hint(e, "--images-dir must name a directory.");
 	else if (number == EROFS)

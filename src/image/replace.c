@@ -124,6 +124,23 @@ static int move_all(struct image_dir *d, int sub, struct error *e)
 	return r;
 }
 
+/* The front removes it when the engine is killed; not while it may be the only checkpoint. */
+static void remember_subfolder(const struct image_dir *d)
+{
+	char path[RECORDER_NAME_SIZE];
+
+	if ((size_t)snprintf(path, sizeof(path), "%s/" SUBFOLDER_NAME, d->path) < sizeof(path))
+		recorder_name_add(path);
+}
+
+static void forget_subfolder(const struct image_dir *d)
+{
+	char path[RECORDER_NAME_SIZE];
+
+	if ((size_t)snprintf(path, sizeof(path), "%s/" SUBFOLDER_NAME, d->path) < sizeof(path))
+		recorder_name_remove(path);
+}
+
 int image_replace(struct image_dir *d, struct error *e)
 {
 	int folder = d->manifest->folder;
@@ -140,6 +157,7 @@ int image_replace(struct image_dir *d, struct error *e)
 	if (r < 0)
 		return r;
 	d->manifest->replaced = true;
+	forget_subfolder(d);
 	if (older)
 		r = sync_fd(d, folder, e);
 	if (r == 0)
@@ -220,6 +238,7 @@ int image_begin_replacing(struct image_dir *d, struct error *e)
 	}
 	d->fd = sub;
 	d->manifest->nested = true;
+	remember_subfolder(d);
 	return 0;
 }
 
@@ -227,8 +246,10 @@ void image_stop_replacing(struct image_dir *d)
 {
 	struct error ignored = { 0 };
 
-	if (d->manifest->nested && !d->manifest->replaced)
-		(void)remove_subfolder(d, d->fd, &ignored);
+	if (!d->manifest->nested || d->manifest->replaced)
+		return;
+	(void)remove_subfolder(d, d->fd, &ignored);
+	forget_subfolder(d);
 }
 
 bool image_enter_subfolder(struct image_dir *d)

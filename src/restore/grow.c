@@ -33,8 +33,7 @@ int grow_check_pids(struct operation *op)
 		for (size_t k = 0; k == 0 || k < t->n_threads; k++) {
 			pid_t tid = k == 0 ? t->pid : t->threads[k].tid;
 
-			/* Signal 0 asks for threads too (man 2 tkill) and costs no descriptor. */
-			if (syscall(__NR_tkill, tid, 0) == 0 || errno == EPERM)
+			if ((syscall(__NR_tkill, tid, 0) == 0 || errno == EPERM) && !pid_becomes_free(tid))
 				return raise_pid_taken(op, tid);
 		}
 	}

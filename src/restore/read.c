@@ -10,7 +10,7 @@
 #include "pstree.pb-c.h"
 #include "tree/tree.h"
 
-#define PID_LIMIT (4 * 1024 * 1024)      /* PID_MAX_LIMIT of 64-bit kernels, man 5 proc_sys_kernel */
+#define PID_LIMIT (4 * 1024 * 1024) /* PID_MAX_LIMIT of 64-bit kernels, man 5 proc_sys_kernel */
 
 static int damaged(struct operation *op, const char *image, const char *what)
 {
@@ -65,6 +65,28 @@ static int add_task(struct operation *op, const PstreeEntry *m)
 	return 0;
 }
 
+/* As tree_check() has it for a dump. */
+static int check_sessions(struct operation *op)
+{
+	const struct task *root = op->tree.tasks[0];
+
+	if (op->options->shell_job || root->sid == root->pid)
+		return 0;
+	for (size_t i = 0; i < op->tree.n_tasks; i++) {
+		const struct task *t = op->tree.tasks[i];
+
+		if (t->sid != root->sid || tree_find(&op->tree, t->sid))
+			continue;
+		(void)error_raise(op->error, EOPNOTSUPP,
+				  "pid %d belonged to session %d, whose leader was outside of the tree", t->pid,
+				  t->sid);
+		error_hint(op->error, "It was a job of a shell: add --shell-job, as for the dump, to restore it into "
+				      "firn's session.");
+		return -EOPNOTSUPP;
+	}
+	return 0;
+}
+
 static int read_pstree(struct operation *op)
 {
 	struct image_reader reader;
@@ -80,7 +102,9 @@ static int read_pstree(struct operation *op)
 	}
 	if (r == 0 && op->tree.n_tasks == 0)
 		return damaged(op, "pstree.img", "no task in it");
-	return r < 0 ? r : tree_order(op);
+	if (r == 0)
+		r = tree_order(op);
+	return r < 0 ? r : check_sessions(op);
 }
 
 static int compare_pids(const void *a, const void *b)
@@ -119,7 +143,8 @@ static int check_core(struct operation *op, const struct task *t, const CoreEntr
 
 	(void)snprintf(name, sizeof(name), "core-%d.img", tid);
 	if (core->mtype != CORE_ENTRY__MARCH__X86_64) {
-		(void)error_raise(op->error, EOPNOTSUPP, "%s/%s: made on another kind of processor", op->images.path, name);
+		(void)error_raise(op->error, EOPNOTSUPP, "%s/%s: made on another kind of processor", op->images.path,
+				  name);
 		return -EOPNOTSUPP;
 	}
 	if (leader && !core->tc)
@@ -175,8 +200,8 @@ static int read_task_core(struct operation *op, struct task *t)
 static int refuse_namespace(struct operation *op, const struct task *t, const char *which)
 {
 	return error_raise(op->error, EOPNOTSUPP,
-			   "pid %d (%s) was dumped in a %s namespace of its own, which firn does not restore yet", t->pid,
-			   t->comm, which);
+			   "pid %d (%s) was dumped in a %s namespace of its own, which firn does not restore yet",
+			   t->pid, t->comm, which);
 }
 
 /* Namespaces must all be those of whoever made the dump; sharing follows from equal numbers. */
@@ -190,7 +215,7 @@ static int read_ids(struct operation *op, struct task *t, const TaskKobjIdsEntry
 	t->core->ids = ids;
 	if (!root)
 		return 0;
-#define CHECK_NS(field, name)                                                    \
+#define CHECK_NS(field, name)                                                   \
 	if (root->has_##field && ids->has_##field && root->field != ids->field) \
 	return refuse_namespace(op, t, name)
 	CHECK_NS(pid_ns_id, "pid");
@@ -230,8 +255,9 @@ static void find_owners(struct tree *tree, struct task *t)
 static int check_inventory(struct operation *op, const InventoryEntry *m)
 {
 	if (m->img_version < 1 || m->img_version > 2)
-		return error_raise(op->error, EOPNOTSUPP, "%s/inventory.img: image format version %u, firn knows 1 and 2",
-				   op->images.path, m->img_version);
+		return error_raise(op->error, EOPNOTSUPP,
+				   "%s/inventory.img: image format version %u, firn knows 1 and 2", op->images.path,
+				   m->img_version);
 	return 0;
 }
 

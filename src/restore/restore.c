@@ -160,6 +160,16 @@ static void roll_back(struct operation *op)
 	(void)worker_call(undo_objects, op, &ignored);
 }
 
+/* A zombie-to-be had a thread to live in, which is gone. */
+static size_t count_threads(const struct operation *op)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < op->tree.n_tasks; i++)
+		n += op->tree.tasks[i]->state == TASK_ZOMBIE ? 0 : op->tree.tasks[i]->n_threads;
+	return n;
+}
+
 int restore_engine(const struct options *o, void *arg)
 {
 	struct operation op = { .error = &recorder->error, .options = o, .images = { .fd = -1 } };
@@ -184,7 +194,7 @@ int restore_engine(const struct options *o, void *arg)
 	}
 	recorder_stage(STAGE_RELEASE);
 	atomic_store(&recorder->tasks, op.tree.n_tasks);
-	atomic_store(&recorder->threads, op.tree.n_threads);
+	atomic_store(&recorder->threads, count_threads(&op));
 	atomic_store(&recorder->restore_released, true);
 	return release_tree(&op);
 }

@@ -12,6 +12,7 @@
 #include <sys/rseq.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "kernel/system.h"
@@ -21,8 +22,32 @@
 #include "restore/grow.h"
 #include "watch/recorder.h"
 
-#define TASK_SIZE_MAX 0x7ffffffff000ull  /* end of user space with 4-level page tables: also with 5, where mmap() stays
+#define TASK_SIZE_MAX \
+	0x7ffffffff000ull /* end of user space with 4-level page tables: also with 5, where mmap() stays
 					  * below it unless asked */
+
+bool pid_becomes_free(pid_t pid)
+{
+	const struct timespec briefly = { 0, 2000000 };
+
+	recorder_step(pid, NULL, "tkill", "the task that had this number, which has ended, to be reaped");
+	for (int i = 0; i < 1000 && !recorder_cancelled(); i++) {
+		struct proc_stat holder = { 0 };
+		int fd = procfs_open(pid);
+
+		if (fd >= 0) {
+			(void)read_proc_stat(fd, &holder);
+			close(fd);
+		}
+		/* Signal 0 asks for threads too (man 2 tkill) and costs no descriptor. */
+		if (syscall(__NR_tkill, pid, 0) < 0 && errno == ESRCH)
+			return true;
+		if (holder.state != 'Z' && holder.state != 'X' && holder.state != '\0')
+			return false;
+		(void)nanosleep(&briefly, NULL);
+	}
+	return false;
+}
 
 int raise_pid_taken(struct operation *op, pid_t pid)
 {
@@ -36,7 +61,8 @@ int raise_pid_taken(struct operation *op, pid_t pid)
 	if (holder.state != 'Z') {
 		(void)error_raise(op->error, EEXIST, "pid %d is taken by another task (%s)", pid,
 				  holder.comm[0] ? holder.comm : "it has just ended");
-		error_hint(op->error, "End that task, or restore where the number is free, such as in a new pid namespace.");
+		error_hint(op->error,
+			   "End that task, or restore where the number is free, such as in a new pid namespace.");
 		return -EEXIST;
 	}
 	fd = procfs_open(holder.ppid);
@@ -44,9 +70,13 @@ int raise_pid_taken(struct operation *op, pid_t pid)
 		(void)read_proc_stat(fd, &parent);
 		close(fd);
 	}
-	(void)error_raise(op->error, EEXIST, "pid %d is still held by a task that has ended (%s) and that its parent, pid %d (%s), "
-			  "has not waited for", pid, holder.comm, holder.ppid, parent.comm);
-	error_hint(op->error, "Its parent has to call wait(); when that is pid 1 of a container, run one that reaps (such as tini).");
+	(void)error_raise(op->error, EEXIST,
+			  "pid %d is still held by a task that has ended (%s) and that its parent, pid %d (%s), "
+			  "has not waited for",
+			  pid, holder.comm, holder.ppid, parent.comm);
+	error_hint(
+		op->error,
+		"Its parent has to call wait(); when that is pid 1 of a container, run one that reaps (such as tini).");
 	return -EEXIST;
 }
 
@@ -103,12 +133,14 @@ static int clone_seed(struct operation *op, struct task *root, const struct chan
 
 		if (number == EEXIST)
 			return raise_pid_taken(op, root->pid);
-		(void)error_raise_call(op->error, number, "clone3", "pid %d (%s): the root task", root->pid, root->comm);
+		(void)error_raise_call(op->error, number, "clone3", "pid %d (%s): the root task", root->pid,
+				       root->comm);
 		if (number == EPERM)
 			error_hint(op->error, "Choosing a pid needs CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN.");
 		return -op->error->number;
 	}
 	atomic_store(&recorder->restored_root, root->pid);
+	atomic_fetch_add(&recorder->tasks, 1);
 	return 0;
 }
 
@@ -124,8 +156,8 @@ static int strip_seed(struct operation *op, struct puppet *p, struct channel *c)
 	/* The C library's registration for restartable sequences goes before the memory it points to does: the kernel
 	 * writes there at a return to user space and would kill the task. */
 	if (__rseq_size > 0)
-		batch_call(&b, CALL_MAY_FAIL, __NR_rseq, (uint64_t)__builtin_thread_pointer() + (uint64_t)__rseq_offset, 32,
-			   1 /* RSEQ_FLAG_UNREGISTER */, RSEQ_SIG);
+		batch_call(&b, CALL_MAY_FAIL, __NR_rseq, (uint64_t)__builtin_thread_pointer() + (uint64_t)__rseq_offset,
+			   32, 1 /* RSEQ_FLAG_UNREGISTER */, RSEQ_SIG);
 	batch_call(&b, 0, __NR_munmap, 0, op->island);
 	batch_call(&b, 0, __NR_munmap, end, TASK_SIZE_MAX - end);
 	if (c->number > 0)

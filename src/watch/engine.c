@@ -152,6 +152,22 @@ static void pidfile_close(struct pidfile *p, bool failed)
 	close(p->fd);
 }
 
+/* Statistics, the pid file and a stall report would be missed when it is too late. */
+static int check_work_folder(const struct options *o, struct error *e)
+{
+	AUTOCLOSE int fd = -1;
+
+	if (!o->work_path)
+		return 0;
+	recorder_step(0, NULL, "open", "work folder %s", o->work_path);
+	fd = open(o->work_path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (fd >= 0)
+		return 0;
+	(void)error_raise_call(e, errno, "open", "work folder %s", o->work_path);
+	error_hint(e, "The folder must exist: correct --work-dir or create it (mkdir -p).");
+	return -e->number;
+}
+
 static int run_restore(const struct options *o, engine_fn engine, void *arg)
 {
 	struct pidfile p = { .fd = -1 };
@@ -172,10 +188,13 @@ void engine_process(enum front_role role, const struct options *o, engine_fn eng
 	int r;
 
 	recorder->engine_tracer_tid = getpid();
+	recorder_step(0, NULL, "start", "the engine's process");
 	prctl(PR_SET_NAME, "firn-engine");
 	prepare_signals(front);
 	prepare_streams(role, o);
-	r = role == FRONT_RESTORE ? run_restore(o, engine, arg) : engine(o, arg);
+	r = check_work_folder(o, &recorder->error);
+	if (r == 0)
+		r = role == FRONT_RESTORE ? run_restore(o, engine, arg) : engine(o, arg);
 	if (r != 0)
 		(void)error_raise(&recorder->error, r < 0 ? -r : EINVAL, "failed in stage %s: %s",
 				  stage_name(recorder->step.stage), strerror(r < 0 ? -r : EINVAL));

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
@@ -126,18 +127,20 @@ static void cancel(struct front *f, enum front_end why, uint64_t now)
 
 /*
  * On a machine without processor time to spare the engine's silence means nothing, nor does that of a machine that stood
- * still itself (a paused guest), which the front sees by waking up late. The deadline goes on all the same.
+ * still itself (a paused guest), which the front sees by waking up late. The deadline goes on all the same. Only the time
+ * that a thread had a processor is counted while it waits for one: its run delay is told when it gets one at last.
  */
 static void forgive_starvation(struct front *f, uint64_t now)
 {
 	pid_t tid = recorder->step.tid ? recorder->step.tid : f->engine;
-	uint64_t late = f->due_ns && now > f->due_ns ? now - f->due_ns : 0;
-	uint64_t delay = glance_run_delay(f->engine, tid), starved = 0;
+	uint64_t late = f->due_ns && now > f->due_ns ? now - f->due_ns : 0, starved = 0, ran = 0;
+	bool ready = glance_ready(f->engine, tid, &ran);
 
-	if (tid == f->starved_tid && delay > f->starved_ns)
-		starved = delay - f->starved_ns;
-	f->starved_tid = tid;
-	f->starved_ns = delay;
+	if (ready && tid == f->ready_tid && now - f->looked_ns > ran - f->ran_ns)
+		starved = now - f->looked_ns - (ran - f->ran_ns);
+	f->ready_tid = ready ? tid : 0;
+	f->ran_ns = ran;
+	f->looked_ns = now;
 	deadlines_forgive(&f->deadlines, now, late > starved ? late : starved);
 }
 
@@ -180,6 +183,19 @@ static int tick(struct front *f, uint64_t now)
 	return PULSE_MS;
 }
 
+/* Bytes of a progress line that fit into a row of the terminal, its control characters and the NUL included: a line that
+ * wraps cannot be drawn over. At most @size. */
+static size_t columns(size_t size)
+{
+	struct winsize w = { 0 };
+	size_t room;
+
+	if (ioctl(STDERR_FILENO, TIOCGWINSZ, &w) < 0 || w.ws_col < 10)
+		return size;
+	room = w.ws_col + strlen("\r\033[K");
+	return room < size ? room : size;
+}
+
 static void draw_progress(struct front *f, uint64_t now)
 {
 	char line[256];
@@ -188,7 +204,7 @@ static void draw_progress(struct front *f, uint64_t now)
 		return;
 	if (f->drawn_ns)
 		console_write(&f->console, STDERR_FILENO, line,
-			      progress_line(f->name, recorder, now - recorder->start_ns, line, sizeof(line)));
+			      progress_line(f->name, recorder, now - recorder->start_ns, line, columns(sizeof(line))));
 	f->drawn_ns = now;
 }
 
@@ -309,6 +325,8 @@ static int fail(struct front *f)
 		rollback_remove_names(PROVE_MS);
 	} else {
 		rollback_prove(f->engine, PROVE_MS, &f->proof);
+		if (f->engine_gone)
+			rollback_remove_names(PROVE_MS);
 	}
 	return front_report_failure(f);
 }
@@ -374,7 +392,10 @@ static int run(struct front *f, engine_fn engine, void *arg)
 	r = engine_begin(f, engine, arg);
 	if (r)
 		return no_start(f, r, "the engine's process cannot be started");
+	f->ready_tid = f->engine;
+	f->looked_ns = monotonic_ns();
 	/* Only now: the fork above must not copy a process with threads. The log's first line is in the ring. */
+	f->scribe.clear = f->draw;
 	r = scribe_start(&f->scribe, f->log_path, f->engine_pidfd);
 	if (r)
 		console_printf(&f->console, STDERR_FILENO, "firn: %s: warning: no log: %s\n", f->name, strerror(-r));

@@ -113,7 +113,10 @@ void front_report_cancel(struct front *f)
 	step[0] = '\0';
 	if (f->facts)
 		step_describe(&f->facts->step, step, sizeof(step));
-	log_error(0, "%s came: cancelling%s%s", strsignal(f->signo), step[0] ? " while at " : "", step);
+	/* Standard error gets the sentence of front_report_failure() alone. */
+	if (f->options->log_path)
+		log_error(0, "%s came in stage %s: cancelling%s%s", strsignal(f->signo),
+			  f->facts ? stage_name(f->facts->step.stage) : "?", step[0] ? " while at " : "", step);
 }
 
 /* ---- the error's sentence ---- */

@@ -26,8 +26,8 @@ struct front {
 	struct console *console;
 	struct deadlines deadlines;
 	uint64_t due_ns;                /* when the front wanted to wake up; 0: at no certain time */
-	pid_t starved_tid;              /* the engine's thread of the last look, */
-	uint64_t starved_ns;            /* and how long it had waited for a processor */
+	pid_t ready_tid;                /* the engine's thread that was ready to run at the last look, 0: none; */
+	uint64_t ran_ns, looked_ns;     /* how long it had had a processor then, and when that was */
 	bool had_children;              /* restore: before the engine was started */
 	bool draw;                      /* standard error is a terminal */
 	uint64_t drawn_ns;

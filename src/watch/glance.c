@@ -128,15 +128,18 @@ void glance(pid_t pid, pid_t tid, struct glance *ret)
 		parse_stack(buf, ret);
 }
 
-uint64_t glance_run_delay(pid_t pid, pid_t tid)
+bool glance_ready(pid_t pid, pid_t tid, uint64_t *ret)
 {
-	char buf[128], *end;
+	char buf[4096];
+	const char *state;
 
-	/* Time on a processor, time waiting for one, number of turns. */
-	if (read_file(pid, tid, "schedstat", buf, sizeof(buf)) <= 0)
-		return 0;
-	(void)strtoull(buf, &end, 10);
-	return strtoull(end, NULL, 10);
+	if (read_file(pid, tid, "status", buf, sizeof(buf)) <= 0)
+		return false;
+	state = field(buf, "State:");
+	if (!state || *state != 'R' || read_file(pid, tid, "schedstat", buf, sizeof(buf)) <= 0)
+		return false;
+	*ret = strtoull(buf, NULL, 10);
+	return true;
 }
 
 /* Does @path lie at or below the mount point? Its octal escapes (\\040 for a blank) are left: such a one never matches. */

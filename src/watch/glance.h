@@ -24,9 +24,9 @@ struct glance {
 
 void glance(pid_t pid, pid_t tid, struct glance *ret);
 
-/* Nanoseconds for which the thread was ready to run and had no processor, since its start (/proc/PID/task/TID/schedstat);
- * 0 when the kernel does not tell. */
-uint64_t glance_run_delay(pid_t pid, pid_t tid);
+/* Is the thread ready to run or running (state R)? Then *ret is for how many nanoseconds it has had a processor since its
+ * start (/proc/PID/task/TID/schedstat). False as well when the kernel does not tell. */
+bool glance_ready(pid_t pid, pid_t tid, uint64_t *ret);
 
 /* The mount that @path lies on, from the text of a mountinfo file: its type and mount point. False when none is found
  * (a path that is not absolute). Nothing is called on the path. */

@@ -79,7 +79,7 @@ struct recorder {
 	_Atomic pid_t restored_root;        /* restore: the root task once it exists */
 	atomic_bool images_complete;        /* dump: committed; a failure from now on must keep the images */
 	atomic_bool restore_released;       /* restore: the tree runs and must no longer be killed */
-	char names[RECORDER_NAMES][RECORDER_NAME_SIZE];     /* restore: see recorder_name_add(); "" is free */
+	char names[RECORDER_NAMES][RECORDER_NAME_SIZE];     /* see recorder_name_add(); "" is free */
 	struct error error;                 /* valid once the engine has ended with a code other than 0 */
 	atomic_uint target_count;           /* held now */
 	atomic_uint target_slots;           /* ever used: a search ends when it met so many */

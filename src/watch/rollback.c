@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "watch/rollback.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/shm.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -141,6 +143,34 @@ static bool have_names(void)
 	return false;
 }
 
+/*
+ * A dump's folder of unfinished images, with its files. The lock of the folder around it ended with the engine; whoever has
+ * it now has made this one its own (image/replace.c).
+ */
+static void remove_folder(const char *path)
+{
+	AUTOCLOSE int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), around = -1;
+	AUTOCLOSEDIR DIR *dir = NULL;
+	const struct dirent *entry;
+
+	around = fd < 0 ? -1 : openat(fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (around < 0 || flock(around, LOCK_EX | LOCK_NB) < 0)
+		return;
+	dir = fdopendir(fd);
+	if (!dir)
+		return;
+	(void)TAKE_FD(fd);
+	while ((entry = readdir(dir)) != NULL)
+		(void)unlinkat(dirfd(dir), entry->d_name, 0);
+	(void)rmdir(path);
+}
+
+static void remove_name(const char *path)
+{
+	if (unlink(path) < 0 && rmdir(path) < 0 && errno == ENOTEMPTY)
+		remove_folder(path);
+}
+
 void rollback_remove_names(int timeout_ms)
 {
 	uint64_t until = monotonic_ns() + (uint64_t)timeout_ms * 1000000;
@@ -148,8 +178,8 @@ void rollback_remove_names(int timeout_ms)
 
 	if (pid == 0) {
 		for (size_t i = 0; i < RECORDER_NAMES; i++)
-			if (recorder->names[i][0] && unlink(recorder->names[i]) < 0)
-				(void)rmdir(recorder->names[i]);
+			if (recorder->names[i][0])
+				remove_name(recorder->names[i]);
 		_exit(0);
 	}
 	while (pid > 0 && waitpid(pid, NULL, WNOHANG) == 0) {

@@ -16,6 +16,7 @@
 #include "watch/ring.h"
 
 #define SCRIBE_CHUNK (64u * 1024)
+#define CLEAR_LINE "\r\033[K"
 /* While records keep coming they are written together, this often. */
 #define SCRIBE_DOZE_MS 20
 #define SCRIBE_LOOK_MS 1000
@@ -25,6 +26,7 @@
 struct scribe_thread {
 	pthread_t thread;
 	int fd;
+	bool clear;
 };
 
 static atomic_bool front_gone;
@@ -63,7 +65,7 @@ static bool abandoned(int engine_pidfd)
  * @fd -1: the records are thrown away, so that the engine never waits for room. The first wait is for any record;
  * after a record came the scribe dozes, so that a stream of records costs the engine no wake-ups.
  */
-static void scribe_loop(int fd, int engine_pidfd, char *buf)
+static void scribe_loop(int fd, int engine_pidfd, char *buf, bool clear)
 {
 	int stuck = 0;
 	bool came = false;
@@ -73,6 +75,8 @@ static void scribe_loop(int fd, int engine_pidfd, char *buf)
 		size_t len = ring_take(recorder, buf, SCRIBE_CHUNK, stuck >= SCRIBE_DEAD_ROUNDS);
 
 		if (len) {
+			if (clear)
+				write_log(fd, CLEAR_LINE, strlen(CLEAR_LINE));
 			write_log(fd, buf, len);
 			came = true;
 			stuck = 0;
@@ -104,7 +108,7 @@ static void *thread_main(void *arg)
 	char *buf = malloc(SCRIBE_CHUNK);
 
 	if (buf)
-		scribe_loop(t->fd, -1, buf);
+		scribe_loop(t->fd, -1, buf, t->clear);
 	free(buf);
 	return NULL;
 }
@@ -117,6 +121,7 @@ static int start_thread(struct scribe *s, int fd)
 	if (!t)
 		return -ENOMEM;
 	t->fd = fd;
+	t->clear = s->clear;
 	r = pthread_create(&t->thread, NULL, thread_main, t);
 	if (r) {
 		free(t);
@@ -151,7 +156,7 @@ static _Noreturn void process_main(const char *path, int engine_pidfd, pid_t fro
 	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600);
 	if (fd < 0)
 		atomic_store(&recorder->log_errno, errno);
-	scribe_loop(fd, engine_pidfd, buf);
+	scribe_loop(fd, engine_pidfd, buf, false);
 	_exit(0);
 }
 

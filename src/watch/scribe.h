@@ -14,6 +14,7 @@ struct scribe {
 	pid_t pid;                      /* 0 = a thread */
 	int pidfd;
 	struct scribe_thread *thread;
+	bool clear;                     /* before the first call: a progress line may stand where the log's next line goes */
 };
 
 /* @path: NULL for standard error, "-" for standard output; else a file, truncated, opened by the scribe itself.

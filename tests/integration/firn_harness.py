@@ -437,6 +437,9 @@ class Workload:
         outcome = engine.restore(images, *options)
         if not outcome.ok:
             raise HarnessError(f"{engine.name} restore failed\n{outcome}\n{self.output()}")
+        counts = [re.match(r"(dumped|restored) (.*?):", o.out or "") for o in (self.last_dump, outcome) if o]
+        if len(counts) == 2 and all(counts):
+            assert counts[0][2] == counts[1][2], f"{counts[0][0]} and {counts[1][0]}"
         self.last_restore = outcome
         pid = int(read_text(pathlib.Path(images) / "restored.pid").strip() or 0)
         assert pid == self.pid, f"restored as pid {pid}, not {self.pid}\n{outcome}"

@@ -4,7 +4,6 @@
 import os
 import pathlib
 import pwd
-import re
 import shutil
 import socket
 import sqlite3
@@ -17,11 +16,6 @@ import firn_harness as h
 
 APPS = h.ROOT / "tests" / "apps"
 PYTHON = "/usr/bin/python3"
-
-# What a program needs that is not carried yet: the words of the sentence with which the dump is refused. The test then
-# checks the refusal instead, and fails as soon as the dump succeeds: the line goes.
-NOT_YET = {
-}
 
 
 def need(command):
@@ -237,22 +231,8 @@ def app(request, work, start, user):
     return request.param(work, start, user)
 
 
-def refused_for_now(app, firn, *options):
-    """True when the program is one of those that are refused, and was, by name, and goes on."""
-    words = NOT_YET.get(type(app).__name__)
-    if not words:
-        return False
-    outcome = firn.dump(app.w.pid, app.w.images(), *app.options, *options)
-    assert not outcome.ok, f"{type(app).__name__} is carried now: remove it from NOT_YET\n{outcome}"
-    assert outcome.code == 3 and re.search(words, outcome.err), outcome
-    app.use()
-    return True
-
-
 @pytest.mark.timeout(180)
 def test_restore(app, firn):
-    if refused_for_now(app, firn):
-        pytest.xfail(NOT_YET[type(app).__name__])
     app.w.dump(firn, *app.options)
     app.w.restore(firn, *app.options)
     app.use()
@@ -260,8 +240,6 @@ def test_restore(app, firn):
 
 @pytest.mark.timeout(180)
 def test_leave_running(app, firn):
-    if refused_for_now(app, firn, "--leave-running"):
-        pytest.xfail(NOT_YET[type(app).__name__])
     for _ in range(2):
         app.w.dump(firn, "--leave-running", *app.options)
     app.w.crit()
