@@ -70,8 +70,11 @@ static int check_state(struct operation *op, const struct fd_facts *f)
 
 static int inet_check(struct operation *op, const struct fd_facts *f)
 {
-	int type, protocol;
+	int type, protocol, r;
 
+	r = socket_check(op, f);
+	if (r < 0)
+		return r;
 	if (get_int(f->fd, SOL_SOCKET, SO_TYPE, &type) < 0 || get_int(f->fd, SOL_SOCKET, SO_PROTOCOL, &protocol) < 0)
 		return error_raise_call(op->error, errno, "getsockopt", "%s", facts_describe(op, f));
 	if (type == SOCK_STREAM && protocol == IPPROTO_TCP)

@@ -78,6 +78,8 @@ struct kind {
 
 	/* ---- restore: the worker thread, unless said otherwise ---- */
 
+	/* Where several kinds have one type in the image: is this entry mine? NULL: whatever of the type no other owns. */
+	bool (*owns)(const FileEntry *entry);
 	/* Loads side images once, before any decode. Called only when a file of the kind exists. May be NULL. */
 	int (*load_all)(struct operation *op);
 	/* Checks the hostile entry; sets file->describe and state. */

@@ -15,6 +15,8 @@ const struct kind *const kinds[] = {
 	&kind_signalfd,
 	&kind_timerfd,
 	&kind_unix_socket,
+	&kind_udp_socket,
+	&kind_raw_socket,
 	&kind_inet_socket,
 	&kind_memfd,
 	&kind_tty,

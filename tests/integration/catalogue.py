@@ -104,4 +104,7 @@ ENTRIES = [
     Entry("unix_sockets", ("peercred",), criu="SO_PEERCRED names the user who restores"),
     Entry("unix_sockets", ("refiled",), refused="is no socket any more"),
     *each("tcp_listen", "4", "6", "both", criu="SO_PASSCRED of a TCP socket cannot be read on Linux 6.18"),
+    *each("udp_sockets", "4", "6", "lite4", "lite6", "lite", "options4", "options6", "generic", "shared", "halves", "groups4",
+          "groups6", "odd", criu="to be found out"),
+    Entry("udp_sockets", ("corked",), refused="waits for more"),
 ]
