@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <linux/inet_diag.h>
 #include <linux/netlink.h>
+#include <linux/netlink_diag.h>
 #include <linux/packet_diag.h>
 #include <linux/rtnetlink.h>
 #include <linux/sock_diag.h>
@@ -123,6 +124,14 @@ static void *list_push(struct list *l)
 	return (char *)l->items + l->n++ * l->size;
 }
 
+static bool take(void *dst, size_t size, const struct attribute *a)
+{
+	if (a->len < size)
+		return false;
+	memcpy(dst, a->data, size);
+	return true;
+}
+
 /* ---- UDP ---- */
 
 int parse_inet_diag(const void *buf, size_t len, struct inet_diag *ret)
@@ -178,15 +187,59 @@ int read_inet_diag(int protocol, struct arena *a, struct inet_diag **ret, size_t
 	return r;
 }
 
-/* ---- packet sockets ---- */
+/* ---- netlink ---- */
 
-static bool take(void *dst, size_t size, const struct attribute *a)
+int parse_netlink_diag(const void *buf, size_t len, struct netlink_diag *ret)
 {
-	if (a->len < size)
-		return false;
-	memcpy(dst, a->data, size);
-	return true;
+	const uint8_t *p = buf;
+	struct netlink_diag_msg msg;
+	struct netlink_diag d;
+	struct attribute a;
+	size_t pos = NLMSG_ALIGN(sizeof(msg));
+	int r;
+
+	if (len < sizeof(msg))
+		return -EINVAL;
+	memcpy(&msg, p, sizeof(msg));
+	d = (struct netlink_diag){ .ino = msg.ndiag_ino, .protocol = msg.ndiag_protocol, .state = msg.ndiag_state,
+				   .portid = msg.ndiag_portid, .dst_portid = msg.ndiag_dst_portid,
+				   .dst_group = msg.ndiag_dst_group };
+	while ((r = next_attribute(p, len, &pos, &a)) > 0) {
+		if (a.type == NETLINK_DIAG_FLAGS && !take(&d.flags, sizeof(d.flags), &a))
+			return -EINVAL;
+	}
+	if (r == 0)
+		*ret = d;
+	return r;
 }
+
+static int add_netlink(const uint8_t *payload, size_t len, void *arg)
+{
+	struct netlink_diag *d = list_push(arg);
+
+	return d ? parse_netlink_diag(payload, len, d) : -ENOMEM;
+}
+
+int read_netlink_diag(struct arena *a, struct netlink_diag **ret, size_t *ret_n)
+{
+	struct {
+		struct nlmsghdr head;
+		struct netlink_diag_req req;
+	} request = {
+		.head = { .nlmsg_len = sizeof(request), .nlmsg_type = SOCK_DIAG_BY_FAMILY,
+			  .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP },
+		.req = { .sdiag_family = AF_NETLINK, .sdiag_protocol = NDIAG_PROTO_ALL, .ndiag_show = NDIAG_SHOW_FLAGS },
+	};
+	struct list l = { .arena = a, .size = sizeof(struct netlink_diag) };
+	int r;
+
+	r = ask(&request, sizeof(request), add_netlink, &l);
+	*ret = l.items;
+	*ret_n = l.n;
+	return r;
+}
+
+/* ---- packet sockets ---- */
 
 static bool take_ring(const struct attribute *a, struct packet_ring_diag *ret)
 {

@@ -24,6 +24,15 @@ int parse_inet_diag(const void *buf, size_t len, struct inet_diag *ret);
 /* Every socket of the protocol with a port, of both families. */
 int read_inet_diag(int protocol, struct arena *a, struct inet_diag **ret, size_t *ret_n);
 
+/* AF_NETLINK. A socket that was neither bound nor connected is in no table. */
+struct netlink_diag {
+	uint32_t ino;
+	uint8_t protocol, state;        /* state 1: connected */
+	uint32_t portid, dst_portid, dst_group, flags;    /* NDIAG_FLAG_… */
+};
+int parse_netlink_diag(const void *buf, size_t len, struct netlink_diag *ret);
+int read_netlink_diag(struct arena *a, struct netlink_diag **ret, size_t *ret_n);
+
 struct packet_group {
 	uint32_t ifindex, count;
 	uint16_t type, len;

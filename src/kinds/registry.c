@@ -18,6 +18,7 @@ const struct kind *const kinds[] = {
 	&kind_udp_socket,
 	&kind_raw_socket,
 	&kind_inet_socket,
+	&kind_netlink_socket,
 	&kind_memfd,
 	&kind_tty,
 	&kind_regular,

@@ -105,6 +105,10 @@ ENTRIES = [
     Entry("unix_sockets", ("refiled",), refused="is no socket any more"),
     *each("tcp_listen", "4", "6", "both", criu="SO_PASSCRED of a TCP socket cannot be read on Linux 6.18"),
     *each("udp_sockets", "4", "6", "lite4", "lite6", "lite", "options4", "options6", "generic", "shared", "halves", "groups4",
-          "groups6", "odd", criu="to be found out"),
+          "groups6", "odd", criu="SO_PASSCRED of an IP socket cannot be read on Linux 6.18"),
     Entry("udp_sockets", ("corked",), refused="waits for more"),
+    *each("raw_sockets", "4", "6", root_only=True, criu="SO_PASSCRED of an IP socket cannot be read on Linux 6.18"),
+    Entry("raw_sockets", ("ping",), criu="unknown protocol"),
+    Entry("netlink_sockets", ("plain",)),
+    Entry("netlink_sockets", ("queue",), refused="unread messages"),
 ]
