@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/sock_diag.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -125,18 +124,6 @@ static int dump_state(struct operation *op, const struct fd_facts *f, InetSkEntr
 	return 0;
 }
 
-/* SO_MEMINFO (Linux 4.12) counts what waits without touching it. */
-static void tell_queue(const struct fd_facts *f)
-{
-	uint32_t info[SK_MEMINFO_VARS] = { 0 };
-	socklen_t len = sizeof(info);
-	struct pollfd poll_fd = { .fd = f->fd, .events = POLLIN };
-
-	if (getsockopt(f->fd, SOL_SOCKET, SO_MEMINFO, info, &len) == 0 && info[SK_MEMINFO_RMEM_ALLOC] > 0 &&
-	    poll(&poll_fd, 1, 0) > 0)
-		log_warn(f->task->pid, "%s → %s: what waits in its receive queue is dropped", f->what, f->link);
-}
-
 int ip_datagram_dump(struct operation *op, struct file *f)
 {
 	InetSkEntry *m = arena_alloc(&op->arena, sizeof(*m));
@@ -164,7 +151,7 @@ int ip_datagram_dump(struct operation *op, struct file *f)
 	if (r == 0 && fown_fill(&f->facts, &m->fown, &op->arena) < 0)
 		r = raise_no_memory(op);
 	if (r == 0)
-		tell_queue(&f->facts);
+		socket_warn_queue(&f->facts);
 	f->entry->isk = m;
 	return r;
 }

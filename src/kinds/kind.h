@@ -116,6 +116,8 @@ int files_collect(struct operation *op);
 /* The file behind a mapped area, as an O_PATH or open descriptor gives it; adds it or finds it. Worker's job.
  * @writable: the mapping is shared and may be written (the image's open flags must then be O_RDWR). */
 int files_add_mapping(struct operation *op, struct task *t, const struct proc_map *m, bool writable, struct file **ret);
+/* The packet socket whose ring @m shows; -EOPNOTSUPP raised when no descriptor of the tree is that socket. */
+int files_find_ring(struct operation *op, struct task *t, const struct proc_map *m, struct file **ret);
 /* Writes files.img, fdinfo-*.img, fs-*.img and the kinds' own images. */
 int files_write(struct operation *op);
 void files_release(struct operation *op);    /* closes the local copies */

@@ -19,6 +19,7 @@ const struct kind *const kinds[] = {
 	&kind_raw_socket,
 	&kind_inet_socket,
 	&kind_netlink_socket,
+	&kind_packet_socket,
 	&kind_memfd,
 	&kind_tty,
 	&kind_regular,

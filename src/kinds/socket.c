@@ -5,7 +5,9 @@
 #include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/net_tstamp.h>
+#include <linux/sock_diag.h>
 #include <net/if.h>
+#include <poll.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -253,6 +255,18 @@ int socket_check(struct operation *op, const struct fd_facts *f)
 		}
 	}
 	return socket_filter_check(op, f);
+}
+
+/* SO_MEMINFO (Linux 4.12) counts what waits without touching it. */
+void socket_warn_queue(const struct fd_facts *f)
+{
+	uint32_t info[SK_MEMINFO_VARS] = { 0 };
+	socklen_t len = sizeof(info);
+	struct pollfd poll_fd = { .fd = f->fd, .events = POLLIN };
+
+	if (getsockopt(f->fd, SOL_SOCKET, SO_MEMINFO, info, &len) == 0 && info[SK_MEMINFO_RMEM_ALLOC] > 0 &&
+	    poll(&poll_fd, 1, 0) > 0)
+		log_warn(f->task->pid, "%s → %s: what waits in its receive queue is dropped", f->what, f->link);
 }
 
 int socket_opts_dump(struct operation *op, const struct fd_facts *f, SkOptsEntry **ret)

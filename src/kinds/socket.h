@@ -21,6 +21,8 @@ uint32_t socket_flags(const struct fd_facts *f);
 
 /* dump, in check: refuses a socket of another network namespace, and an eBPF filter. Changes nothing. */
 int socket_check(struct operation *op, const struct fd_facts *f);
+/* dump: says in the log that what waits in the receive queue is dropped, when something does. */
+void socket_warn_queue(const struct fd_facts *f);
 /* dump. Refuses what the format cannot carry (kernel TLS and its like stay invisible). */
 int socket_opts_dump(struct operation *op, const struct fd_facts *f, SkOptsEntry **ret);
 /* restore: checks the hostile entry of file @f. */

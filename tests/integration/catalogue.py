@@ -109,6 +109,8 @@ ENTRIES = [
     Entry("udp_sockets", ("corked",), refused="waits for more"),
     *each("raw_sockets", "4", "6", root_only=True, criu="SO_PASSCRED of an IP socket cannot be read on Linux 6.18"),
     Entry("raw_sockets", ("ping",), criu="unknown protocol"),
-    Entry("netlink_sockets", ("plain",)),
+    Entry("netlink_sockets", ("plain",), criu="Groups above 32 are not supported"),
     Entry("netlink_sockets", ("queue",), refused="unread messages"),
+    *each("packet_sockets", "plain", "ring1", "ring2", "ring3", root_only=True),
+    Entry("packet_sockets", ("used",), refused="that was used"),
 ]
