@@ -20,6 +20,7 @@ const struct kind *const kinds[] = {
 	&kind_inet_socket,
 	&kind_netlink_socket,
 	&kind_packet_socket,
+	&kind_bpf_map,
 	&kind_memfd,
 	&kind_tty,
 	&kind_regular,

@@ -111,6 +111,10 @@ ENTRIES = [
     Entry("raw_sockets", ("ping",), criu="unknown protocol"),
     Entry("netlink_sockets", ("plain",), criu="Groups above 32 are not supported"),
     Entry("netlink_sockets", ("queue",), refused="unread messages"),
-    *each("packet_sockets", "plain", "ring1", "ring2", "ring3", root_only=True),
+    *each("packet_sockets", "plain", "ring1", "ring2", "ring3", root_only=True,
+          criu="SO_PASSCRED of a packet socket cannot be read on Linux 6.18"),
     Entry("packet_sockets", ("used",), refused="that was used"),
+    Entry("bpf_maps", ("maps",), root_only=True),
+    Entry("bpf_maps", ("queue",), refused="a BPF map"),
+    Entry("bpf_maps", ("used",), refused="a BPF"),
 ]
