@@ -50,12 +50,6 @@ static const struct {
 static const char *socket_name(const struct fd_facts *f)
 {
 	switch (socket_domain(f)) {
-	case AF_NETLINK:
-		return "a netlink socket";
-	case AF_PACKET:
-		return "a packet socket";
-	case AF_VSOCK:
-		return "a vsock socket";
 	case AF_XDP:
 		return "an XDP socket";
 	case AF_ALG:

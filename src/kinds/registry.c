@@ -21,6 +21,8 @@ const struct kind *const kinds[] = {
 	&kind_netlink_socket,
 	&kind_packet_socket,
 	&kind_bpf_map,
+	&kind_vsock_socket,
+	&kind_tun,
 	&kind_memfd,
 	&kind_tty,
 	&kind_regular,

@@ -17,6 +17,8 @@ extern const struct kind kind_inet_socket;   /* TCP; refuses by name what is lef
 extern const struct kind kind_netlink_socket;
 extern const struct kind kind_packet_socket;
 extern const struct kind kind_bpf_map;
+extern const struct kind kind_vsock_socket;
+extern const struct kind kind_tun;
 extern const struct kind kind_memfd;
 extern const struct kind kind_tty;
 extern const struct kind kind_regular;    /* files, directories, character devices of no state, by path */

@@ -114,7 +114,12 @@ ENTRIES = [
     *each("packet_sockets", "plain", "ring1", "ring2", "ring3", root_only=True,
           criu="SO_PASSCRED of a packet socket cannot be read on Linux 6.18"),
     Entry("packet_sockets", ("used",), refused="that was used"),
-    Entry("bpf_maps", ("maps",), root_only=True),
+    Entry("bpf_maps", ("maps",), root_only=True, criu="Debian's build has no BPF maps"),
     Entry("bpf_maps", ("queue",), refused="a BPF map"),
     Entry("bpf_maps", ("used",), refused="a BPF"),
+    Entry("vsock_sockets", ("plain",), criu="has no such type"),
+    Entry("vsock_sockets", ("connected",), refused="vsock connection to"),
+    Entry("vsock_sockets", ("pending",), refused="vsock connection"),
+    *each("tun_devices", "persistent", "queues", root_only=True, criu="in network namespaces of their own only"),
+    Entry("tun_devices", ("gone",), refused="goes when its program ends"),
 ]
