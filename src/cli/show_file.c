@@ -150,7 +150,7 @@ static bool has_body(const FileEntry *f)
 static bool describe_by_kind(const FileEntry *f, char *buf, size_t size)
 {
 	for (size_t i = 0; i < n_kinds; i++)
-		if (kinds[i]->type == f->type && kinds[i]->describe) {
+		if (kinds[i]->type == f->type && kinds[i]->describe && (!kinds[i]->owns || kinds[i]->owns(f))) {
 			kinds[i]->describe(f, buf, size);
 			return buf[0] != '\0';
 		}

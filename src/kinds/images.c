@@ -126,7 +126,7 @@ static int compare_ids(const void *pa, const void *pb)
 
 static int read_entry(struct operation *op, FileEntry *m)
 {
-	const struct kind *k = kind_of_type(m->type);
+	const struct kind *k = kind_of_entry(m);
 	struct file *f;
 
 	if (m->id == 0 || m->id == UINT32_MAX)

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -11,6 +10,7 @@
 
 #include "base/cleanup.h"
 #include "kinds/common.h"
+#include "kinds/inet_address.h"
 #include "kinds/registry.h"
 #include "kinds/socket.h"
 #include "watch/recorder.h"
@@ -45,36 +45,6 @@ static const char *const state_names[] = {
 	"listening", "closing",
 };
 
-static void address_text(const struct sockaddr_storage *ss, char *buf, size_t size)
-{
-	const struct sockaddr_in *in = (const struct sockaddr_in *)ss;
-	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)ss;
-	char host[INET6_ADDRSTRLEN] = "?";
-
-	if (ss->ss_family == AF_INET6)
-		(void)snprintf(buf, size, "[%s]:%u", inet_ntop(AF_INET6, &in6->sin6_addr, host, sizeof(host)),
-			       ntohs(in6->sin6_port));
-	else
-		(void)snprintf(buf, size, "%s:%u", inet_ntop(AF_INET, &in->sin_addr, host, sizeof(host)), ntohs(in->sin_port));
-}
-
-/* "127.0.0.1:80 → 127.0.0.1:4711" as far as known. */
-static const char *ends_text(struct operation *op, int fd)
-{
-	struct sockaddr_storage ss = { 0 };
-	socklen_t len = sizeof(ss);
-	char here[INET6_ADDRSTRLEN + 16] = "", there[INET6_ADDRSTRLEN + 16] = "";
-	const char *text;
-
-	if (getsockname(fd, (struct sockaddr *)&ss, &len) == 0)
-		address_text(&ss, here, sizeof(here));
-	len = sizeof(ss);
-	if (getpeername(fd, (struct sockaddr *)&ss, &len) == 0)
-		address_text(&ss, there, sizeof(there));
-	text = arena_printf(&op->arena, "%s%s%s", here, there[0] ? " → " : "", there);
-	return text ? text : "";
-}
-
 static int check_state(struct operation *op, const struct fd_facts *f)
 {
 	struct tcp_info info = { 0 };
@@ -86,22 +56,25 @@ static int check_state(struct operation *op, const struct fd_facts *f)
 	/* For a listener the kernel puts the length of its queue into tcpi_unacked. */
 	if (info.tcpi_state == TCP_LISTEN && info.tcpi_unacked > 0) {
 		error_raise(op->error, EOPNOTSUPP, "%s: %u connection(s) wait to be accepted on %s, which is not carried yet",
-			    facts_describe(op, f), info.tcpi_unacked, ends_text(op, f->fd));
+			    facts_describe(op, f), info.tcpi_unacked, inet_ends_text(op, f->fd));
 		error_hint(op->error, "Let the program accept them, then dump again.");
 		return -EOPNOTSUPP;
 	}
 	if (info.tcpi_state == TCP_LISTEN || info.tcpi_state == TCP_CLOSE)
 		return 0;
 	state = state_names[info.tcpi_state < ARRAY_SIZE(state_names) ? info.tcpi_state : 0];
-	error_raise(op->error, EOPNOTSUPP, "%s: TCP connection %s is %s", facts_describe(op, f), ends_text(op, f->fd), state);
+	error_raise(op->error, EOPNOTSUPP, "%s: TCP connection %s is %s", facts_describe(op, f), inet_ends_text(op, f->fd), state);
 	error_hint(op->error, "Connections (--tcp-established) are not carried yet: close it before the dump.");
 	return -EOPNOTSUPP;
 }
 
 static int inet_check(struct operation *op, const struct fd_facts *f)
 {
-	int type, protocol;
+	int type, protocol, r;
 
+	r = socket_check(op, f);
+	if (r < 0)
+		return r;
 	if (get_int(f->fd, SOL_SOCKET, SO_TYPE, &type) < 0 || get_int(f->fd, SOL_SOCKET, SO_PROTOCOL, &protocol) < 0)
 		return error_raise_call(op->error, errno, "getsockopt", "%s", facts_describe(op, f));
 	if (type == SOCK_STREAM && protocol == IPPROTO_TCP)
@@ -111,36 +84,6 @@ static int inet_check(struct operation *op, const struct fd_facts *f)
 		    type == SOCK_RAW ? "a raw IP socket" : "an IP socket of this protocol");
 	error_hint(op->error, "TCP listeners are; let the program close this one before the dump.");
 	return -EOPNOTSUPP;
-}
-
-static int dump_address(struct operation *op, const struct fd_facts *f, InetSkEntry *m)
-{
-	struct sockaddr_storage ss = { 0 };
-	const struct sockaddr_in *in = (const struct sockaddr_in *)&ss;
-	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&ss;
-	socklen_t len = sizeof(ss);
-
-	if (getsockname(f->fd, (struct sockaddr *)&ss, &len) < 0)
-		return error_raise_call(op->error, errno, "getsockname", "%s", facts_describe(op, f));
-	m->n_src_addr = m->n_dst_addr = ss.ss_family == AF_INET6 ? 4 : 1;
-	m->src_addr = arena_array(&op->arena, m->n_src_addr, sizeof(uint32_t));
-	m->dst_addr = arena_array(&op->arena, m->n_dst_addr, sizeof(uint32_t));
-	if (!m->src_addr || !m->dst_addr)
-		return raise_no_memory(op);
-	if (ss.ss_family == AF_INET6) {
-		memcpy(m->src_addr, &in6->sin6_addr, 16);
-		m->src_port = ntohs(in6->sin6_port);
-		if (in6->sin6_scope_id != 0) {
-			error_raise(op->error, EOPNOTSUPP, "%s: it is bound to a link-local address, which is not carried yet",
-				    facts_describe(op, f));
-			error_hint(op->error, "Bind it to a global address.");
-			return -EOPNOTSUPP;
-		}
-	} else {
-		memcpy(m->src_addr, &in->sin_addr, 4);
-		m->src_port = ntohs(in->sin_port);
-	}
-	return 0;
 }
 
 static int dump_ip(struct operation *op, const struct fd_facts *f, InetSkEntry *m)
@@ -236,13 +179,12 @@ static int inet_dump(struct operation *op, struct file *f)
 		return r;
 	m->id = f->id;
 	m->ino = (uint32_t)f->facts.st.st_ino;
-	m->family = (uint32_t)socket_domain(&f->facts);
 	m->type = SOCK_STREAM;
 	m->proto = IPPROTO_TCP;
 	m->flags = socket_flags(&f->facts);
 	r = socket_opts_dump(op, &f->facts, &m->opts);
 	if (r == 0)
-		r = dump_address(op, &f->facts, m);
+		r = inet_address_dump(op, &f->facts, m);
 	if (r == 0)
 		r = dump_ip(op, &f->facts, m);
 	if (r == 0)
@@ -254,24 +196,6 @@ static int inet_dump(struct operation *op, struct file *f)
 }
 
 /* ---- restore ---- */
-
-static void fill_address(const InetSkEntry *m, struct sockaddr_storage *ss, socklen_t *ret_len)
-{
-	struct sockaddr_in *in = (struct sockaddr_in *)ss;
-	struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)ss;
-
-	memset(ss, 0, sizeof(*ss));
-	ss->ss_family = (sa_family_t)m->family;
-	if (m->family == AF_INET6) {
-		memcpy(&in6->sin6_addr, m->src_addr, 16);
-		in6->sin6_port = htons((uint16_t)m->src_port);
-		*ret_len = sizeof(*in6);
-	} else {
-		memcpy(&in->sin_addr, m->src_addr, 4);
-		in->sin_port = htons((uint16_t)m->src_port);
-		*ret_len = sizeof(*in);
-	}
-}
 
 static int decode_kind(struct operation *op, const struct file *f, const InetSkEntry *m)
 {
@@ -292,13 +216,13 @@ static void inet_describe(const FileEntry *entry, char *buf, size_t size)
 {
 	const InetSkEntry *m = entry->isk;
 	struct sockaddr_storage ss;
-	char text[INET6_ADDRSTRLEN + 16];
+	char text[INET_ADDRESS_TEXT];
 	socklen_t len;
 
-	if (!m || (m->family != AF_INET && m->family != AF_INET6) || m->n_src_addr < (m->family == AF_INET6 ? 4 : 1))
+	if (!m || !inet_address_valid(m))
 		return;
-	fill_address(m, &ss, &len);
-	address_text(&ss, text, sizeof(text));
+	inet_address_fill(m, &ss, &len);
+	inet_address_text(&ss, text, sizeof(text));
 	(void)snprintf(buf, size, "%s %s, %s", m->type == SOCK_STREAM ? "TCP" : m->type == SOCK_DGRAM ? "UDP" : "IP", text,
 		       state_names[m->state < ARRAY_SIZE(state_names) ? m->state : 0]);
 }
@@ -311,8 +235,7 @@ static int inet_decode(struct operation *op, struct file *f)
 
 	if (!m || m->id != f->id || !m->opts || !m->fown || m->backlog > INT32_MAX)
 		return raise_damaged(op, f, "the IP socket");
-	if ((m->family != AF_INET && m->family != AF_INET6) || m->n_src_addr != (m->family == AF_INET6 ? 4 : 1) ||
-	    m->src_port > UINT16_MAX)
+	if (!inet_address_valid(m))
 		return raise_damaged(op, f, "the address of an IP socket");
 	if (m->ip_opts && ((m->ip_opts->has_tos && m->ip_opts->tos > 255) || (m->ip_opts->has_ttl && m->ip_opts->ttl > 255)))
 		return raise_damaged(op, f, "an option of an IP socket");
@@ -363,7 +286,6 @@ static int raise_bind(struct operation *op, const struct file *f, int number)
 static int inet_create(struct operation *op, struct file *f)
 {
 	const InetSkEntry *m = f->entry->isk;
-	static const uint32_t any[4];
 	struct sockaddr_storage ss;
 	int reuse = 1, r;
 	socklen_t len;
@@ -376,11 +298,11 @@ static int inet_create(struct operation *op, struct file *f)
 		r = apply_ip(op, f, m);
 	if (r < 0)
 		return r;
-	if (m->src_port == 0 && memcmp(m->src_addr, any, m->n_src_addr * sizeof(uint32_t)) == 0)
+	if (inet_address_unset(m))
 		return 0;
 	/* Connections of the time before, in TIME_WAIT, must not keep the port from its owner; finish puts this back. */
 	(void)setsockopt(f->fd, SOL_SOCKET, SO_REUSEADDR, &reuse, sizeof(reuse));
-	fill_address(m, &ss, &len);
+	inet_address_fill(m, &ss, &len);
 	if (bind(f->fd, (const struct sockaddr *)&ss, len) < 0)
 		return raise_bind(op, f, errno);
 	return 0;

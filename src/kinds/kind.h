@@ -78,6 +78,8 @@ struct kind {
 
 	/* ---- restore: the worker thread, unless said otherwise ---- */
 
+	/* Where several kinds have one type in the image: is this entry mine? NULL: whatever of the type no other owns. */
+	bool (*owns)(const FileEntry *entry);
 	/* Loads side images once, before any decode. Called only when a file of the kind exists. May be NULL. */
 	int (*load_all)(struct operation *op);
 	/* Checks the hostile entry; sets file->describe and state. */
@@ -114,6 +116,8 @@ int files_collect(struct operation *op);
 /* The file behind a mapped area, as an O_PATH or open descriptor gives it; adds it or finds it. Worker's job.
  * @writable: the mapping is shared and may be written (the image's open flags must then be O_RDWR). */
 int files_add_mapping(struct operation *op, struct task *t, const struct proc_map *m, bool writable, struct file **ret);
+/* The packet socket whose ring @m shows; -EOPNOTSUPP raised when no descriptor of the tree is that socket. */
+int files_find_ring(struct operation *op, struct task *t, const struct proc_map *m, struct file **ret);
 /* Writes files.img, fdinfo-*.img, fs-*.img and the kinds' own images. */
 int files_write(struct operation *op);
 void files_release(struct operation *op);    /* closes the local copies */

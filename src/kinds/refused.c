@@ -25,6 +25,8 @@ static const struct {
 	  "its queues live in the kernel: run the program with io_uring switched off (sysctl kernel.io_uring_disabled=2)" },
 	{ "anon_inode:[perf_event]", "a perf event", "end the profiler first" },
 	{ "anon_inode:[userfaultfd]", "a userfaultfd", NULL },
+	{ "anon_inode:bpf-prog", "a BPF program", "unload it before the dump" },
+	{ "anon_inode:bpf_link", "a BPF link", "detach it before the dump" },
 	{ "anon_inode:bpf", "a BPF object", NULL },
 	{ "anon_inode:kvm", "a KVM object", "virtual machines keep their state in the kernel and the processor" },
 	{ "anon_inode:seccomp notify", "a seccomp listener", NULL },
@@ -48,12 +50,6 @@ static const struct {
 static const char *socket_name(const struct fd_facts *f)
 {
 	switch (socket_domain(f)) {
-	case AF_NETLINK:
-		return "a netlink socket";
-	case AF_PACKET:
-		return "a packet socket";
-	case AF_VSOCK:
-		return "a vsock socket";
 	case AF_XDP:
 		return "an XDP socket";
 	case AF_ALG:

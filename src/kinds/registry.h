@@ -11,7 +11,14 @@ extern const struct kind kind_epoll;
 extern const struct kind kind_signalfd;
 extern const struct kind kind_timerfd;
 extern const struct kind kind_unix_socket;
-extern const struct kind kind_inet_socket;
+extern const struct kind kind_udp_socket;    /* UDP-Lite and ping sockets as well */
+extern const struct kind kind_raw_socket;
+extern const struct kind kind_inet_socket;   /* TCP; refuses by name what is left */
+extern const struct kind kind_netlink_socket;
+extern const struct kind kind_packet_socket;
+extern const struct kind kind_bpf_map;
+extern const struct kind kind_vsock_socket;
+extern const struct kind kind_tun;
 extern const struct kind kind_memfd;
 extern const struct kind kind_tty;
 extern const struct kind kind_regular;    /* files, directories, character devices of no state, by path */

@@ -4,18 +4,36 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/filter.h>
+#include <linux/net_tstamp.h>
+#include <linux/sock_diag.h>
 #include <net/if.h>
+#include <poll.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/time.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "kinds/common.h"
+#include "kinds/socket_filter.h"
 #include "watch/recorder.h"
 
 #ifndef SO_BUF_LOCK
 #define SO_BUF_LOCK 72         /* Linux 5.15 */
+#endif
+#ifndef SO_RESERVE_MEM
+#define SO_RESERVE_MEM 73      /* Linux 5.16 */
+#endif
+#ifndef SO_TXREHASH
+#define SO_TXREHASH 74         /* Linux 5.18 */
+#endif
+#ifndef SO_RCVMARK
+#define SO_RCVMARK 75          /* Linux 5.19 */
+#endif
+#ifndef SO_RCVPRIORITY
+#define SO_RCVPRIORITY 82      /* Linux 6.14 */
 #endif
 #ifndef SO_PASSPIDFD
 #define SO_PASSPIDFD 76        /* Linux 6.5 */
@@ -61,6 +79,21 @@ static const struct int_option int_options[] = {
 	OPTION(SO_PASSRIGHTS, firn_passrights, true, 1, 1),
 	OPTION(SO_TIMESTAMP, firn_timestamp, true, 0, 1),
 	OPTION(SO_TIMESTAMPNS, firn_timestampns, true, 0, 1),
+	OPTION(SO_TIMESTAMP_NEW, firn_timestamp_new, true, 0, 1),
+	OPTION(SO_TIMESTAMPNS_NEW, firn_timestampns_new, true, 0, 1),
+	OPTION(SO_RXQ_OVFL, firn_rxq_ovfl, true, 0, 1),
+	OPTION(SO_WIFI_STATUS, firn_wifi_status, true, 0, 1),
+	OPTION(SO_NOFCS, firn_nofcs, true, 0, 1),
+	OPTION(SO_SELECT_ERR_QUEUE, firn_select_err_queue, true, 0, 1),
+	OPTION(SO_BUSY_POLL, firn_busy_poll, true, 0, INT32_MAX),
+	OPTION(SO_PREFER_BUSY_POLL, firn_prefer_busy_poll, true, 0, 1),
+	OPTION(SO_ZEROCOPY, firn_zerocopy, true, 0, 1),
+	OPTION(SO_RCVMARK, firn_rcvmark, true, 0, 1),
+	OPTION(SO_RCVPRIORITY, firn_rcvpriority, true, 0, 1),
+	/* 255: as the sysctl says, when the socket connects or listens */
+	OPTION(SO_TXREHASH, firn_txrehash, true, 255, 1),
+	OPTION(SO_DEBUG, firn_debug, true, 0, 1),
+	OPTION(SO_RESERVE_MEM, firn_reserve_mem, true, 0, INT32_MAX),
 	OPTION(SO_BUF_LOCK, so_buf_lock, false, 0, 3),
 };
 
@@ -137,34 +170,41 @@ static int dump_device(struct arena *a, int fd, SkOptsEntry *m)
 	return m->so_bound_dev ? 0 : -ENOMEM;
 }
 
-/* The classic filter, instruction by instruction as the image has it: code, jt, jf, k from the top bits down. */
-static int dump_filter(struct operation *op, const struct fd_facts *f, SkOptsEntry *m)
+/* Options that are no int: SO_TIMESTAMPING, SO_TXTIME, SO_MAX_PACING_RATE. */
+static int dump_times(int fd, SkOptsEntry *m)
 {
-	struct sock_filter code[BPF_MAXINSNS];
-	socklen_t len = 0;
+	struct so_timestamping stamps = { 0 };
+	struct sock_txtime tx = { 0 };
+	uint64_t rate = UINT64_MAX;
+	socklen_t len = sizeof(stamps);
 
-	/* Length 0 asks for the number of instructions; EACCES: the filter is eBPF and has no classic form. */
-	if (getsockopt(f->fd, SOL_SOCKET, SO_GET_FILTER, NULL, &len) < 0) {
-		if (errno == EACCES) {
-			error_hint(op->error, "Detach the eBPF program (SO_DETACH_FILTER) before the dump.");
-			return error_raise(op->error, EOPNOTSUPP, "%s: its eBPF filter is not carried",
-					   facts_describe(op, f));
+	/* The old name tells the flags of both; the new one is silent unless it was used. */
+	if (getsockopt(fd, SOL_SOCKET, SO_TIMESTAMPING_NEW, &stamps, &len) == 0 && stamps.flags) {
+		m->has_firn_timestamping_new = true;
+		m->firn_timestamping_new = (uint32_t)stamps.flags;
+	} else {
+		len = sizeof(stamps);
+		if (getsockopt(fd, SOL_SOCKET, SO_TIMESTAMPING_OLD, &stamps, &len) == 0 && stamps.flags) {
+			m->has_firn_timestamping = true;
+			m->firn_timestamping = (uint32_t)stamps.flags;
 		}
-		return errno == ENOPROTOOPT || errno == EOPNOTSUPP ? 0 : -errno;
 	}
-	if (len == 0)
-		return 0;
-	if (len > BPF_MAXINSNS)
-		return -E2BIG;
-	if (getsockopt(f->fd, SOL_SOCKET, SO_GET_FILTER, code, &len) < 0)
-		return -errno;
-	m->so_filter = arena_array(&op->arena, len, sizeof(*m->so_filter));
-	if (!m->so_filter)
-		return -ENOMEM;
-	m->n_so_filter = len;
-	for (size_t i = 0; i < len; i++)
-		m->so_filter[i] = (uint64_t)code[i].code << 48 | (uint64_t)code[i].jt << 40 |
-				  (uint64_t)code[i].jf << 32 | code[i].k;
+	if (stamps.flags && stamps.bind_phc > 0) {
+		m->has_firn_bind_phc = true;
+		m->firn_bind_phc = (uint32_t)stamps.bind_phc;
+	}
+	/* Whether it is on is not told: with CLOCK_REALTIME and without flags it looks as if it had never been set. */
+	len = sizeof(tx);
+	if (getsockopt(fd, SOL_SOCKET, SO_TXTIME, &tx, &len) == 0 && (tx.clockid || tx.flags)) {
+		m->has_firn_txtime_clock = m->has_firn_txtime_flags = true;
+		m->firn_txtime_clock = tx.clockid;
+		m->firn_txtime_flags = tx.flags;
+	}
+	len = sizeof(rate);
+	if (getsockopt(fd, SOL_SOCKET, SO_MAX_PACING_RATE, &rate, &len) == 0 && len == sizeof(rate) && rate != UINT64_MAX) {
+		m->has_firn_max_pacing_rate = true;
+		m->firn_max_pacing_rate = rate;
+	}
 	return 0;
 }
 
@@ -195,6 +235,40 @@ static int dump_ints(int fd, SkOptsEntry *m)
 	return 0;
 }
 
+int socket_check(struct operation *op, const struct fd_facts *f)
+{
+	uint64_t own = 0, its = 0;
+	socklen_t len = sizeof(its);
+	AUTOCLOSE int fd = -1;
+
+	/* Linux 5.14. Without it there is nothing to compare, and as little to refuse. */
+	if (getsockopt(f->fd, SOL_SOCKET, SO_NETNS_COOKIE, &its, &len) == 0) {
+		fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+		len = sizeof(own);
+		if (fd < 0 || getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &own, &len) < 0)
+			return error_raise_call(op->error, errno, "getsockopt(SO_NETNS_COOKIE)", "a socket of firn");
+		if (own != its) {
+			(void)error_raise(op->error, EOPNOTSUPP, "%s: a socket of another network namespace is not carried",
+					  facts_describe(op, f));
+			error_hint(op->error, "Run firn inside of that namespace.");
+			return -EOPNOTSUPP;
+		}
+	}
+	return socket_filter_check(op, f);
+}
+
+/* SO_MEMINFO (Linux 4.12) counts what waits without touching it. */
+void socket_warn_queue(const struct fd_facts *f)
+{
+	uint32_t info[SK_MEMINFO_VARS] = { 0 };
+	socklen_t len = sizeof(info);
+	struct pollfd poll_fd = { .fd = f->fd, .events = POLLIN };
+
+	if (getsockopt(f->fd, SOL_SOCKET, SO_MEMINFO, info, &len) == 0 && info[SK_MEMINFO_RMEM_ALLOC] > 0 &&
+	    poll(&poll_fd, 1, 0) > 0)
+		log_warn(f->task->pid, "%s → %s: what waits in its receive queue is dropped", f->what, f->link);
+}
+
 int socket_opts_dump(struct operation *op, const struct fd_facts *f, SkOptsEntry **ret)
 {
 	SkOptsEntry *m = arena_alloc(&op->arena, sizeof(*m));
@@ -211,7 +285,13 @@ int socket_opts_dump(struct operation *op, const struct fd_facts *f, SkOptsEntry
 	if (r == 0)
 		r = dump_device(&op->arena, f->fd, m);
 	if (r == 0)
-		r = dump_filter(op, f, m);
+		r = dump_times(f->fd, m);
+	if (r == 0) {
+		m->has_firn_uid = m->has_firn_gid = true;
+		m->firn_uid = f->st.st_uid;
+		m->firn_gid = f->st.st_gid;
+		r = socket_filter_dump(op, f, m);
+	}
 	if (r < 0 && !error_is_set(op->error))
 		return error_raise_call(op->error, -r, "getsockopt", "%s", facts_describe(op, f));
 	if (r < 0)
@@ -281,24 +361,23 @@ static int apply_timeout(int fd, int option, uint64_t sec, uint64_t usec)
 	return setsockopt(fd, SOL_SOCKET, option, &tv, sizeof(tv)) < 0 ? -errno : 0;
 }
 
-static int apply_filter(int fd, const SkOptsEntry *m)
+/* Who owns a socket decides whom it shares a port with (SO_REUSEPORT), and what a firewall takes it for. */
+static int apply_owner(struct operation *op, int fd, const SkOptsEntry *m, const char *describe)
 {
-	struct sock_filter code[BPF_MAXINSNS];
-	struct sock_fprog program = { .len = (unsigned short)m->n_so_filter, .filter = code };
+	struct stat st;
 
-	if (m->n_so_filter == 0)
+	if (!m->has_firn_uid || !m->has_firn_gid)
 		return 0;
-	for (size_t i = 0; i < m->n_so_filter; i++)
-		code[i] = (struct sock_filter){ .code = (uint16_t)(m->so_filter[i] >> 48),
-						.jt = (uint8_t)(m->so_filter[i] >> 40),
-						.jf = (uint8_t)(m->so_filter[i] >> 32),
-						.k = (uint32_t)m->so_filter[i] };
-	return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) < 0 ? -errno : 0;
+	if (fstat(fd, &st) == 0 && st.st_uid == m->firn_uid && st.st_gid == m->firn_gid)
+		return 0;
+	if (fchown(fd, m->firn_uid, m->firn_gid) < 0)
+		return error_raise_call(op->error, errno, "fchown", "%s", describe);
+	return 0;
 }
 
 int socket_opts_before_bind(struct operation *op, int fd, const SkOptsEntry *m, const char *describe)
 {
-	int on = 1;
+	int on = 1, r;
 
 	if (m->has_reuseaddr && m->reuseaddr && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0)
 		return error_raise_call(op->error, errno, "setsockopt(SO_REUSEADDR)", "%s", describe);
@@ -308,6 +387,30 @@ int socket_opts_before_bind(struct operation *op, int fd, const SkOptsEntry *m, 
 					  (socklen_t)strlen(m->so_bound_dev) + 1) < 0)
 		return error_raise_call(op->error, errno, "setsockopt(SO_BINDTODEVICE)", "%s, device %s", describe,
 					m->so_bound_dev);
+	r = apply_owner(op, fd, m, describe);
+	/* Before anything can arrive. */
+	return r == 0 ? socket_filter_apply(op, fd, m, describe) : r;
+}
+
+/* Those that are no int; *ret_call names the one that failed. -errno, not raised. */
+static int apply_times(int fd, const SkOptsEntry *m, const char **ret_call)
+{
+	struct so_timestamping stamps = { .flags = (int)m->firn_timestamping_new, .bind_phc = (int)m->firn_bind_phc };
+	struct sock_txtime tx = { .clockid = m->firn_txtime_clock, .flags = m->firn_txtime_flags };
+
+	*ret_call = "setsockopt(SO_TIMESTAMPING)";
+	if (m->has_firn_timestamping_new && setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPING_NEW, &stamps, sizeof(stamps)) < 0)
+		return -errno;
+	stamps.flags = (int)m->firn_timestamping;
+	if (m->has_firn_timestamping && setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPING_OLD, &stamps, sizeof(stamps)) < 0)
+		return -errno;
+	*ret_call = "setsockopt(SO_TXTIME)";
+	if (m->has_firn_txtime_clock && setsockopt(fd, SOL_SOCKET, SO_TXTIME, &tx, sizeof(tx)) < 0)
+		return -errno;
+	*ret_call = "setsockopt(SO_MAX_PACING_RATE)";
+	if (m->has_firn_max_pacing_rate && setsockopt(fd, SOL_SOCKET, SO_MAX_PACING_RATE, &m->firn_max_pacing_rate,
+						      sizeof(m->firn_max_pacing_rate)) < 0)
+		return -errno;
 	return 0;
 }
 
@@ -334,18 +437,19 @@ int socket_opts_apply(struct operation *op, int fd, const SkOptsEntry *m, const 
 		call = "setsockopt(SO_LINGER)";
 		r = setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)) < 0 ? -errno : 0;
 	}
-	if (r == 0) {
-		call = "setsockopt(SO_ATTACH_FILTER)";
-		r = apply_filter(fd, m);
-	}
+	if (r == 0)
+		r = apply_times(fd, m, &call);
 	if (r < 0)
 		return error_raise_call(op->error, -r, call, "%s", describe);
+	r = socket_filter_apply(op, fd, m, describe);
+	if (r < 0)
+		return r;
 	for (size_t i = 0; i < ARRAY_SIZE(int_options); i++) {
 		r = apply_int(fd, m, &int_options[i]);
 		if (r < 0)
 			return error_raise_call(op->error, -r, "setsockopt", "%s, %s", describe, int_options[i].name);
 	}
-	return 0;
+	return socket_filter_lock(op, fd, m, describe);
 }
 
 void socket_make_room(int fd, size_t bytes)

@@ -19,14 +19,18 @@ int socket_domain(const struct fd_facts *f);
 /* The open flags that a socket has: O_RDWR, O_NONBLOCK and O_ASYNC, without the descriptor's O_CLOEXEC. */
 uint32_t socket_flags(const struct fd_facts *f);
 
-/* dump. Refuses what the format cannot carry (an eBPF filter, kernel TLS and their like stay invisible). */
+/* dump, in check: refuses a socket of another network namespace, and an eBPF filter. Changes nothing. */
+int socket_check(struct operation *op, const struct fd_facts *f);
+/* dump: says in the log that what waits in the receive queue is dropped, when something does. */
+void socket_warn_queue(const struct fd_facts *f);
+/* dump. Refuses what the format cannot carry (kernel TLS and its like stay invisible). */
 int socket_opts_dump(struct operation *op, const struct fd_facts *f, SkOptsEntry **ret);
 /* restore: checks the hostile entry of file @f. */
 int socket_opts_decode(struct operation *op, const struct file *f, const SkOptsEntry *m);
 /* restore: sets what differs from the socket's present values. After queued data was sent: buffer sizes, credentials
  * and filters must not disturb that. */
 int socket_opts_apply(struct operation *op, int fd, const SkOptsEntry *m, const char *describe);
-/* SO_REUSEADDR, SO_REUSEPORT and SO_BINDTODEVICE alone: what bind() asks for. */
+/* What bind() asks for: SO_REUSEADDR, SO_REUSEPORT, SO_BINDTODEVICE, the owner; and the filter. */
 int socket_opts_before_bind(struct operation *op, int fd, const SkOptsEntry *m, const char *describe);
 /* Makes room to send @bytes at once, as far as the privileges allow. */
 void socket_make_room(int fd, size_t bytes);

@@ -400,6 +400,7 @@ const struct kind kind_unix_socket = {
 	.name = "unix socket",
 	.type = FD_TYPES__UNIXSK,
 	.recognise = unix_recognise,
+	.check = socket_check,
 	.check_all = unix_check_all,
 	.dump = unix_dump,
 	.dump_all = unix_dump_all,

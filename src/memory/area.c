@@ -97,8 +97,7 @@ static int classify_file(const struct proc_map *m, const struct memory_host *h, 
 		*ret_why = "it maps an anonymous inode of a sort that firn does not know";
 		return -EOPNOTSUPP;
 	} else if (starts_with(m->path, "socket:")) {
-		*ret_why = "it is the ring of a socket";
-		return -EOPNOTSUPP;
+		*ret = SORT_SOCKET; /* the ring of a packet socket */
 	} else if (m->path[0] != '/') {
 		*ret_why = "its file has no name that can be opened again";
 		return -EOPNOTSUPP;
@@ -125,7 +124,10 @@ int area_classify(const struct proc_map *m, const struct memory_host *h, enum ar
 		return 0;
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(refused_flags); i++) {
-		if (m->vm_flags & refused_flags[i].flag) {
+		/* A ring's pages are put in one by one as well. */
+		uint64_t flag = refused_flags[i].flag & ~(sort == SORT_SOCKET ? VMFLAG_MM : 0);
+
+		if (m->vm_flags & flag) {
 			*ret_why = refused_flags[i].why;
 			return -EOPNOTSUPP;
 		}
@@ -177,6 +179,9 @@ static void entry_status(const struct proc_map *m, enum area_sort sort, VmaEntry
 		if (sort == SORT_MEMFD)
 			v->status |= AREA_MEMFD;
 		break;
+	case SORT_SOCKET:
+		v->status = AREA_REGULAR | AREA_SOCKET;
+		break;
 	}
 }
 
@@ -190,9 +195,9 @@ void area_to_entry(const struct proc_map *m, enum area_sort sort, VmaEntry *v)
 	v->fd = -1;
 	entry_status(m, sort, v);
 	v->flags = m->shared ? MAP_SHARED : MAP_PRIVATE;
-	if (!file)
+	if (!file && sort != SORT_SOCKET)
 		v->flags |= MAP_ANONYMOUS;
-	if (file || sort == SORT_SHARED_ANON || sort == SORT_SYSV)
+	if (file || sort == SORT_SOCKET || sort == SORT_SHARED_ANON || sort == SORT_SYSV)
 		v->pgoff = m->offset;
 	if (file || sort == SORT_SYSV) { /* a segment attached with SHM_RDONLY can never be written there */
 		v->has_fdflags = true;
@@ -228,7 +233,7 @@ bool area_has_private_pages(const VmaEntry *v)
 
 #define KNOWN_STATUS                                                                                                \
 	(AREA_REGULAR | AREA_STACK | AREA_VSYSCALL | AREA_VDSO | AREA_HEAP | AREA_FILE_PRIVATE | AREA_FILE_SHARED | \
-	 AREA_ANON_SHARED | AREA_ANON_PRIVATE | AREA_VVAR | AREA_MEMFD | AREA_SYSVIPC)
+	 AREA_ANON_SHARED | AREA_ANON_PRIVATE | AREA_VVAR | AREA_MEMFD | AREA_SYSVIPC | AREA_SOCKET)
 #define KNOWN_FLAGS                                                                                            \
 	(MAP_SHARED | MAP_PRIVATE | MAP_ANONYMOUS | MAP_GROWSDOWN | MAP_LOCKED | MAP_NORESERVE | MAP_HUGETLB | \
 	 MAP_HUGE_BITS)
@@ -238,10 +243,9 @@ bool area_has_private_pages(const VmaEntry *v)
 
 static const char *check_status(const VmaEntry *v)
 {
-	uint32_t backing = v->status & (AREA_FILE_PRIVATE | AREA_FILE_SHARED | AREA_ANON_SHARED | AREA_ANON_PRIVATE);
+	uint32_t backing = v->status & (AREA_FILE_PRIVATE | AREA_FILE_SHARED | AREA_ANON_SHARED | AREA_ANON_PRIVATE |
+						     AREA_SOCKET);
 
-	if (v->status & AREA_SOCKET)
-		return "it is the ring of a socket, which firn cannot restore";
 	if (v->status & AREA_AIORING)
 		return "it is the ring of an AIO context, which firn cannot restore";
 	if (v->status & ~(uint32_t)KNOWN_STATUS)
@@ -259,7 +263,7 @@ static const char *check_status(const VmaEntry *v)
 
 static const char *check_flags(const VmaEntry *v)
 {
-	bool shared = v->status & (AREA_FILE_SHARED | AREA_ANON_SHARED);
+	bool shared = v->status & (AREA_FILE_SHARED | AREA_ANON_SHARED | AREA_SOCKET);
 
 	if (v->flags & ~(uint32_t)KNOWN_FLAGS)
 		return "its flags have bits that firn does not know";
@@ -273,7 +277,7 @@ static const char *check_flags(const VmaEntry *v)
 		return "its offset in the file is not possible";
 	if (v->status & AREA_SYSVIPC)
 		return v->shmid > INT32_MAX ? "its System V segment has no valid id" : NULL;
-	if ((v->status & (AREA_FILE_PRIVATE | AREA_FILE_SHARED | AREA_ANON_SHARED)) &&
+	if ((v->status & (AREA_FILE_PRIVATE | AREA_FILE_SHARED | AREA_ANON_SHARED | AREA_SOCKET)) &&
 	    (v->shmid == 0 || v->shmid > UINT32_MAX))
 		return "its file has no valid number";
 	return NULL;

@@ -128,9 +128,12 @@ int memory_link_files(struct operation *op, struct task *t)
 		VmaEntry *v = mm->vmas[i];
 		int r;
 
-		if (!(v->status & (AREA_FILE_PRIVATE | AREA_FILE_SHARED)) || l->file)
+		if (!(v->status & (AREA_FILE_PRIVATE | AREA_FILE_SHARED | AREA_SOCKET)) || l->file)
 			continue;
-		r = files_add_mapping(op, t, l->map, v->fdflags != 0, &l->file);
+		if (v->status & AREA_SOCKET)
+			r = files_find_ring(op, t, l->map, &l->file);
+		else
+			r = files_add_mapping(op, t, l->map, v->fdflags != 0, &l->file);
 		if (r < 0)
 			return r;
 		v->shmid = l->file->id;

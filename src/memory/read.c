@@ -93,10 +93,11 @@ static int link_area(struct operation *op, struct task *t, size_t i)
 		return sysv_link_area(op, t, i);
 	if (v->status & AREA_ANON_SHARED)
 		return shared_for_area(op, t, NULL, v, &plan->links[i].shared);
-	if (!(v->status & (AREA_FILE_PRIVATE | AREA_FILE_SHARED)))
+	if (!(v->status & (AREA_FILE_PRIVATE | AREA_FILE_SHARED | AREA_SOCKET)))
 		return 0;
 	plan->links[i].file = files_find(op, (uint32_t)v->shmid);
-	if (!plan->links[i].file)
+	if (!plan->links[i].file ||
+	    ((v->status & AREA_SOCKET) && plan->links[i].file->entry->type != FD_TYPES__PACKETSK))
 		return error_raise(op->error, EBADMSG,
 				   "mm-%d.img: area %" PRIx64 "-%" PRIx64 " maps file %" PRIu64
 				   ", which is not in files.img",

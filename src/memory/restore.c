@@ -87,7 +87,8 @@ static bool fill_room(const struct fill *f, size_t calls, size_t bytes)
 
 static bool area_wants_fd(const VmaEntry *v)
 {
-	return (v->status & (AREA_FILE_PRIVATE | AREA_FILE_SHARED | AREA_ANON_SHARED)) && !(v->status & AREA_SYSVIPC);
+	return (v->status & (AREA_FILE_PRIVATE | AREA_FILE_SHARED | AREA_ANON_SHARED | AREA_SOCKET)) &&
+	       !(v->status & AREA_SYSVIPC);
 }
 
 static bool area_writes_file(const VmaEntry *v)

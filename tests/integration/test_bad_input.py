@@ -443,7 +443,9 @@ def contents(images):
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("name", ["fd_pty session", "unix_sockets passed", "fd_ghost plain", "tcp_listen both", "tree_shapes"])
+@pytest.mark.parametrize("name", ["fd_pty session", "unix_sockets passed", "fd_ghost plain", "tcp_listen both", "tree_shapes",
+                                  "udp_sockets options6", "udp_sockets groups4", "raw_sockets 6", "netlink_sockets plain",
+                                  "packet_sockets plain", "packet_sockets ring2", "bpf_maps maps", "vsock_sockets plain"])
 def test_changed_numbers_of_other_kinds(name, program, firn, work):
     """Any number of any image becomes another one: a restore or a sentence, never a crash, a hang or a stray."""
     import pycriu

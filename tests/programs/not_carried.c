@@ -3,10 +3,12 @@
 #include "check.h"
 
 #include <asm/ldt.h>
+#include <linux/bpf.h>
 #include <linux/filter.h>
 #include <linux/perf_event.h>
 #include <linux/seccomp.h>
 #include <netinet/in.h>
+#include <sched.h>
 #include <sys/epoll.h>
 #include <sys/fanotify.h>
 #include <sys/file.h>
@@ -30,6 +32,33 @@ static int tcp_pair(void)
 	return (int)MUST(accept(l, NULL, NULL));
 }
 
+/* A socket with an eBPF program that lets everything through; the program's own descriptor is closed. */
+static int ebpf_filter(int family)
+{
+	struct bpf_insn code[] = { { .code = 0xb7 /* r0 = */, .imm = 0xffff }, { .code = 0x95 /* exit */ } };
+	union bpf_attr attr = { .prog_type = BPF_PROG_TYPE_SOCKET_FILTER, .insns = (uintptr_t)code, .insn_cnt = 2,
+				.license = (uintptr_t)"x" };
+	int program = (int)syscall(SYS_bpf, BPF_PROG_LOAD, &attr, sizeof(attr)), fd = socket(family, SOCK_DGRAM, 0);
+
+	if (program < 0)
+		return -1;
+	MUST(setsockopt(fd, SOL_SOCKET, SO_ATTACH_BPF, &program, sizeof(program)));
+	close(program);
+	return fd;
+}
+
+static int netns_socket(void)
+{
+	int here = (int)MUST(open("/proc/self/ns/net", O_RDONLY)), fd;
+
+	if (unshare(CLONE_NEWNET))
+		return -1;
+	fd = socket(AF_INET, SOCK_DGRAM, 0);
+	MUST(setns(here, CLONE_NEWNET));
+	close(here);
+	return fd;
+}
+
 static int set_up(const char *kind)
 {
 	sigset_t set;
@@ -48,14 +77,14 @@ static int set_up(const char *kind)
 		return fanotify_init(FAN_CLASS_NOTIF, O_RDONLY);
 	if (!strcmp(kind, "tcp"))
 		return tcp_pair();
-	if (!strcmp(kind, "udp"))
-		return socket(AF_INET, SOCK_DGRAM, 0);
-	if (!strcmp(kind, "netlink"))
-		return socket(AF_NETLINK, SOCK_RAW, 0);
-	if (!strcmp(kind, "packet"))
-		return socket(AF_PACKET, SOCK_RAW, 0);
-	if (!strcmp(kind, "raw"))
-		return socket(AF_INET, SOCK_RAW, IPPROTO_ICMP);
+	if (!strcmp(kind, "ebpf_filter"))
+		return ebpf_filter(AF_INET);
+	if (!strcmp(kind, "ebpf_filter_unix"))
+		return ebpf_filter(AF_UNIX);
+	if (!strcmp(kind, "netns_socket"))
+		return netns_socket();
+	if (!strcmp(kind, "alg"))
+		return socket(AF_ALG, SOCK_SEQPACKET, 0);
 	if (!strcmp(kind, "pidfd"))
 		return (int)syscall(SYS_pidfd_open, getpid(), 0);
 	if (!strcmp(kind, "userfaultfd"))

@@ -234,7 +234,7 @@ static void test_refusals(void **state)
 		{ "anon_inode:[io_uring]", 3, 0, "io_uring" },
 		{ "anon_inode:[perf_event]", 3, 0, "perf" },
 		{ "anon_inode:kvm-vcpu:0", 3, 0, "anonymous inode" },
-		{ "socket:[99]", 3, 0, "socket" },
+		{ "socket:[99]", 3, VMFLAG_UM, "userfaultfd" },
 		{ "/secretmem (deleted)", 3, 0, "secret" },
 		{ "[uprobes]", 0, 0, "uprobe" },
 		{ "[new thing]", 0, 0, "special" },
