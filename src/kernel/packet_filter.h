@@ -14,7 +14,7 @@
  * pass; it is the mark that CRIU's locks let through as well.
  */
 
-#define PACKET_FILTER_MARK 0xc114ceu
+#define PACKET_FILTER_MARK 0xc114u
 
 /* The two ends of a connection; IPv4 addresses are the first four bytes. An IPv4 address mapped into IPv6 is AF_INET. */
 struct tcp_ends {

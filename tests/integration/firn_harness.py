@@ -565,9 +565,9 @@ def _nftables(kind, flags, payload=b""):
                 data = data[(length + 3) & ~3:]
 
 
-def locks():
+def locks(*beginnings):
     """The tables of the packet filter in which firn locks TCP connections: those of a dump, and those that wait for a
-    restore."""
+    restore. They have CRIU's name and a number that says who made them."""
     found = []
     for type_, body in _nftables(1, 0x300):         # NFT_MSG_GETTABLE, NLM_F_DUMP
         if type_ == 3:
@@ -576,7 +576,7 @@ def locks():
             raise HarnessError(f"nf_tables: error {struct.unpack_from('=i', body)[0]}")
         length, = struct.unpack_from("=H", body, 4)
         found.append(body[8:4 + length].rstrip(b"\0").decode())
-    return sorted(n for n in found if n.startswith(("firn-", "CRIU-6669726e")))
+    return sorted(n for n in found if n.startswith(beginnings or ("firn-", "CRIU-6669726e")))
 
 
 def remove_lock(name):
