@@ -6,6 +6,13 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+/* CRIU's numbers, as in InventoryEntry.network_lock_method. */
+enum network_lock {
+	NETWORK_LOCK_IPTABLES,          /* only in images of CRIU's */
+	NETWORK_LOCK_NFTABLES,
+	NETWORK_LOCK_SKIP,
+};
+
 /* What the caller asked for, filled by cli (later also by RPC) and read-only from then on. */
 struct options {
 	pid_t tree;                     /* -t; 0 = not given */
@@ -25,6 +32,9 @@ struct options {
 	bool file_locks;
 	bool ext_unix_sk;
 	bool tcp_established;
+	bool tcp_close;
+	bool skip_in_flight;
+	enum network_lock network_lock;
 	bool link_remap;
 	bool evasive_devices;
 	uint64_t ghost_limit;           /* bytes; default 1 MiB as CRIU has it */

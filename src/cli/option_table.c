@@ -40,6 +40,8 @@ FLAG(display_stats)
 FLAG(file_locks)
 FLAG(ext_unix_sk)
 FLAG(tcp_established)
+FLAG(tcp_close)
+FLAG(skip_in_flight)
 FLAG(link_remap)
 FLAG(evasive_devices)
 TEXT(images_path)
@@ -80,6 +82,21 @@ static int set_ghost_limit(struct options *o, const char *value, struct error *e
 	if (parse_size(value, &o->ghost_limit))
 		return error_raise(e, EINVAL, "--ghost-limit %s: not a size (a number, with K, M or G behind it)",
 				   value);
+	return 0;
+}
+
+static int set_network_lock(struct options *o, const char *value, struct error *e)
+{
+	if (strcmp(value, "nftables") == 0)
+		o->network_lock = NETWORK_LOCK_NFTABLES;
+	else if (strcmp(value, "skip") == 0)
+		o->network_lock = NETWORK_LOCK_SKIP;
+	else if (strcmp(value, "iptables") == 0) {
+		error_raise(e, EOPNOTSUPP, "--network-lock iptables is not supported");
+		error_hint(e, "firn locks with nftables, which works beside iptables: leave the option out.");
+		return -EOPNOTSUPP;
+	} else
+		return error_raise(e, EINVAL, "--network-lock %s: not a method (nftables or skip)", value);
 	return 0;
 }
 
@@ -161,7 +178,13 @@ const struct option_spec option_table[] = {
 	{ "ext-unix-sk", 'x', MAY, FOR_BOTH, set_ext_unix_sk, NULL,
 	  "allow unix sockets whose peer is outside of the tree" },
 	{ "tcp-established", 0, NONE, FOR_BOTH, set_tcp_established, NULL,
-	  "taken, but established TCP connections are refused by name (not supported yet)" },
+	  "carry TCP connections; their ends notice no more than a pause" },
+	{ "tcp-close", 0, NONE, FOR_BOTH, set_tcp_close, NULL,
+	  "let TCP connections end with the dump; they come back closed" },
+	{ "skip-in-flight", 0, NONE, FOR_BOTH, set_skip_in_flight, NULL,
+	  "leave out connections that wait to be accepted; they are reset" },
+	{ "network-lock", 0, NEEDS, FOR_BOTH, set_network_lock, "METHOD",
+	  "how connections are kept still between dump and restore: nftables (default) or skip" },
 	{ "link-remap", 0, NONE, FOR_BOTH, set_link_remap, NULL,
 	  "give deleted files with other hard links a name for the time between" },
 	{ "ghost-limit", 0, NEEDS, FOR_DUMP, set_ghost_limit, "SIZE",
@@ -209,13 +232,10 @@ const struct option_spec option_table[] = {
 	{ "lsm-mount-context", 0, NEEDS, FOR_RESTORE, NULL, NULL, NULL },
 	{ "lsm-profile", 0, NEEDS, FOR_RESTORE, NULL, NULL, NULL },
 	{ "mntns-compat-mode", 0, NONE, FOR_RESTORE, NULL, NULL, NULL },
-	{ "network-lock", 0, NEEDS, FOR_BOTH, NULL, NULL, NULL },
 	{ "page-server", 0, NONE, FOR_DUMP, NULL, NULL, NULL },
 	{ "pre-dump-mode", 0, NEEDS, FOR_DUMP, NULL, NULL, NULL },
 	{ "prev-images-dir", 0, NEEDS, FOR_DUMP, NULL, NULL, NULL },
-	{ "skip-in-flight", 0, NONE, FOR_BOTH, NULL, NULL, NULL },
 	{ "stream", 0, NONE, FOR_BOTH, NULL, NULL, NULL },
-	{ "tcp-close", 0, NONE, FOR_BOTH, NULL, NULL, NULL },
 	{ "track-mem", 0, NONE, FOR_DUMP, NULL, NULL, NULL },
 	{ "unprivileged", 0, NONE, FOR_BOTH, NULL, NULL, NULL },
 	{ "veth-pair", 0, NEEDS, FOR_RESTORE, NULL, NULL, NULL },

@@ -186,6 +186,7 @@ static void set_defaults(struct options *o)
 	o->verbosity = LOG_WARN;
 	o->status_fd = -1;
 	o->ghost_limit = 1ull << 20;
+	o->network_lock = NETWORK_LOCK_NFTABLES;
 	o->deadline_ms = 600000;
 	o->stall_ms = 5000;
 	o->seize_ms = 10000;

@@ -180,6 +180,7 @@ static int finish(struct operation *op, uint64_t frozen_since)
 
 	if (fate != FATE_KILL) {
 		recorder_stage(STAGE_RELEASE);
+		files_part(op, PART_RUN);
 		r = tree_release(op, fate);
 		recorder->frozen_ns = monotonic_ns() - frozen_since;
 		if (r == 0)
@@ -191,7 +192,11 @@ static int finish(struct operation *op, uint64_t frozen_since)
 	if (r < 0)
 		return r;
 	recorder_stage(STAGE_RELEASE);
-	return tree_release(op, fate);
+	files_part(op, PART_KILLING);
+	r = tree_release(op, fate);
+	if (r == 0)
+		files_part(op, PART_KILLED);
+	return r;
 }
 
 static void roll_back(struct operation *op)
@@ -199,6 +204,7 @@ static void roll_back(struct operation *op)
 	struct error ignored = { 0 };
 
 	recorder_stage(STAGE_ROLLBACK);
+	files_part(op, PART_RUN);
 	(void)tree_release(op, FATE_RUN);
 	/* What is complete stays, whatever failed after. */
 	if (op->images.manifest && !atomic_load(&recorder->images_complete))

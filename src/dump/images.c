@@ -177,6 +177,10 @@ int images_commit(struct operation *op)
 	m.has_lsmtype = true;
 	m.lsmtype = LSMTYPE__NO_LSM;
 	m.root_ids = &ids;
+	m.has_tcp_close = m.tcp_close = op->options->tcp_close;
+	m.has_network_lock_method = op->run_id || op->options->network_lock == NETWORK_LOCK_SKIP;
+	m.network_lock_method = op->options->network_lock;
+	m.dump_criu_run_id = (char *)op->run_id;
 	return image_dir_commit(&op->images, &m.base, op->error);
 }
 

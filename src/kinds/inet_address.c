@@ -82,12 +82,14 @@ int inet_address_dump(struct operation *op, const struct fd_facts *f, InetSkEntr
 		return error_raise_call(op->error, errno, "getsockname", "%s", facts_describe(op, f));
 	m->family = ss.ss_family;
 	m->n_src_addr = m->n_dst_addr = words_of(ss.ss_family);
+	m->dst_port = 0;
 	m->src_addr = arena_array(&op->arena, m->n_src_addr, sizeof(uint32_t));
 	m->dst_addr = arena_array(&op->arena, m->n_dst_addr, sizeof(uint32_t));
 	if (!m->src_addr || !m->dst_addr)
 		return raise_no_memory(op);
 	r = store(op, f, &ss, m, m->src_addr, &m->src_port);
 	len = sizeof(ss);
+	/* Not there for listeners, closed ones, and (of all others) while a connection is being made. */
 	if (r == 0 && getpeername(f->fd, (struct sockaddr *)&ss, &len) == 0)
 		r = store(op, f, &ss, m, m->dst_addr, &m->dst_port);
 	return r;

@@ -56,6 +56,13 @@ struct file_table {
 	struct path_table *paths;       /* files met as exe, cwd, root and mappings */
 };
 
+/* The end of a dump, as the objects of the tree see it. */
+enum parting {
+	PART_RUN,                       /* the tasks are about to go on: leave-running, leave-stopped, or the dump failed */
+	PART_KILLING,                   /* the images are complete, the tasks are about to be killed */
+	PART_KILLED,                    /* all are dead */
+};
+
 struct kind {
 	const char *name;               /* "pipe", "unix socket" */
 	FdTypes type;                   /* in the image */
@@ -76,6 +83,10 @@ struct kind {
 	/* After all files: writes what belongs to the kind as a whole (pipes-data.img, tty-info.img, …). May be NULL. */
 	int (*dump_all)(struct operation *op);
 
+	/* What dump() and dump_all() have done to objects that the tasks share is undone, or left for the restore. Called
+	 * once dump() of a kind may have run, also after failures; the tracer thread: quick, and never blocks. May be NULL. */
+	void (*part)(struct operation *op, enum parting how);
+
 	/* ---- restore: the worker thread, unless said otherwise ---- */
 
 	/* Where several kinds have one type in the image: is this entry mine? NULL: whatever of the type no other owns. */
@@ -93,6 +104,9 @@ struct kind {
 	int (*finish)(struct operation *op, struct file *f);
 	/* finish comes after that of every kind without this mark: what an epoll watches must have its data. */
 	bool finish_last;
+
+	/* The last thing before the tasks run, once for the kind; after it nothing else can fail. May be NULL. */
+	int (*go_all)(struct operation *op);
 
 	/* Undo what a failed restore left outside of descriptors (a name in a directory). May be NULL. */
 	void (*release)(struct operation *op, struct file *f);
@@ -121,6 +135,8 @@ int files_find_ring(struct operation *op, struct task *t, const struct proc_map 
 /* Writes files.img, fdinfo-*.img, fs-*.img and the kinds' own images. */
 int files_write(struct operation *op);
 void files_release(struct operation *op);    /* closes the local copies */
+/* The tracer thread: the verb part of every kind. Harmless when nothing was collected yet, and when called again. */
+void files_part(struct operation *op, enum parting how);
 
 /* restore ---------------------------------------------------------------------------------------------------- */
 
@@ -136,6 +152,7 @@ int files_mapping_fd(struct operation *op, struct file *f, int open_flags, int *
 int files_create(struct operation *op);
 int files_connect(struct operation *op);
 int files_finish(struct operation *op);
+int files_go(struct operation *op);
 /* Undo of a failed restore. */
 void files_undo(struct operation *op);
 

@@ -275,3 +275,22 @@ int files_mapping_fd(struct operation *op, struct file *f, int open_flags, int *
 	*ret_fd = fd;
 	return 0;
 }
+
+int files_go(struct operation *op)
+{
+	for (size_t k = 0; k < n_kinds; k++) {
+		int r = kinds[k]->go_all && kind_is_used(op, kinds[k]) ? kinds[k]->go_all(op) : 0;
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+void files_part(struct operation *op, enum parting how)
+{
+	for (size_t k = 0; op->files && k < n_kinds; k++) {
+		if (kinds[k]->part)
+			kinds[k]->part(op, how);
+	}
+}

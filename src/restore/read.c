@@ -255,9 +255,13 @@ static void find_owners(struct tree *tree, struct task *t)
 static int check_inventory(struct operation *op, const InventoryEntry *m)
 {
 	if (m->img_version < 1 || m->img_version > 2)
-		return error_raise(op->error, EOPNOTSUPP,
-				   "%s/inventory.img: image format version %u, firn knows 1 and 2", op->images.path,
-				   m->img_version);
+		return error_raise(op->error, EOPNOTSUPP, "%s/inventory.img: image format version %u, firn knows 1 and 2",
+				   op->images.path, m->img_version);
+	op->run_id = m->dump_criu_run_id;
+	op->lock_left = m->network_lock_method == NETWORK_LOCK_NFTABLES ? NETWORK_LOCK_NFTABLES :
+			m->network_lock_method == NETWORK_LOCK_SKIP	? NETWORK_LOCK_SKIP :
+									  NETWORK_LOCK_IPTABLES;
+	op->tcp_close = op->options->tcp_close || m->tcp_close;
 	return 0;
 }
 

@@ -64,6 +64,11 @@ static int finish_objects(void *arg)
 	return files_finish(arg);
 }
 
+static int let_objects_go(void *arg)
+{
+	return files_go(arg);
+}
+
 static int undo_objects(void *arg)
 {
 	files_undo(arg);
@@ -188,11 +193,12 @@ int restore_engine(const struct options *o, void *arg)
 	r = in_stage(&op, STAGE_OBJECTS, create_objects);
 	if (r == 0)
 		r = restore_tree(&op, &channel);
+	if (r == 0)
+		r = in_stage(&op, STAGE_RELEASE, let_objects_go);
 	if (r < 0) {
 		roll_back(&op);
 		return r;
 	}
-	recorder_stage(STAGE_RELEASE);
 	atomic_store(&recorder->tasks, op.tree.n_tasks);
 	atomic_store(&recorder->threads, count_threads(&op));
 	atomic_store(&recorder->restore_released, true);

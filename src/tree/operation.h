@@ -20,6 +20,9 @@ struct operation {
 	struct tree tree;
 	struct file_table *files;       /* kinds/kind.h: every open file of the tree, once */
 	struct memory_plan *memory;     /* memory/memory.h: shared memory objects, pages ids */
+	const char *run_id;             /* InventoryEntry.dump_criu_run_id; NULL = none: names the lock on TCP connections */
+	enum network_lock lock_left;    /* restore: how the dump has locked the network */
+	bool tcp_close;                 /* restore: connections come back closed */
 	uint32_t next_pages_id;         /* pages-N.img; starts at 1 */
 	uint64_t island;                /* restore: address of the puppets' area, free in every task */
 };

@@ -298,7 +298,10 @@ static int succeed(struct front *f)
 	bool dump = f->role == FRONT_DUMP;
 	uint64_t elapsed = monotonic_ns() - recorder->start_ns;
 	char line[256], stats[512];
-	size_t len = totals_line(dump, recorder, elapsed, line, sizeof(line));
+	size_t len;
+
+	(void)rollback_await_guard(PROVE_MS);
+	len = totals_line(dump, recorder, elapsed, line, sizeof(line));
 
 	log_info(0, "%.*s", (int)len - 1, line);
 	if (f->drawn_ns && f->draw)
@@ -328,6 +331,10 @@ static int fail(struct front *f)
 		if (f->engine_gone)
 			rollback_remove_names(PROVE_MS);
 	}
+	if (!rollback_await_guard(PROVE_MS))
+		console_printf(&f->console, STDERR_FILENO,
+			       "firn: %s: warning: TCP connections are still held by process %d\n", f->name,
+			       atomic_load(&recorder->guard));
 	return front_report_failure(f);
 }
 

@@ -77,6 +77,8 @@ struct recorder {
 	pid_t engine_tracer_tid;            /* gets SIGUSR1; the engine's main thread unless it says otherwise */
 	atomic_int engine_result;           /* RECORDER_RUNNING until the engine returned 0 or -errno */
 	_Atomic pid_t restored_root;        /* restore: the root task once it exists */
+	_Atomic pid_t guard;                /* dump: the process that undoes what was done to sockets, the front's child */
+	atomic_bool guard_done;
 	atomic_bool images_complete;        /* dump: committed; a failure from now on must keep the images */
 	atomic_bool restore_released;       /* restore: the tree runs and must no longer be killed */
 	char names[RECORDER_NAMES][RECORDER_NAME_SIZE];     /* see recorder_name_add(); "" is free */

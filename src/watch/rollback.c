@@ -125,6 +125,19 @@ size_t rollback_end_restored(const pid_t *keep, size_t n_keep, bool known_only, 
 	return left;
 }
 
+bool rollback_await_guard(int timeout_ms)
+{
+	uint64_t until = monotonic_ns() + (uint64_t)timeout_ms * 1000000;
+	pid_t guard = atomic_load(&recorder->guard);
+
+	while (guard > 0 && waitpid(guard, NULL, WNOHANG | __WALL) == 0) {
+		if (monotonic_ns() >= until)
+			return false;
+		pause_briefly();
+	}
+	return true;
+}
+
 void rollback_remove_segments(void)
 {
 	for (size_t i = 0; i < RECORDER_SEGMENTS; i++) {

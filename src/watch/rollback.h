@@ -30,6 +30,9 @@ bool rollback_have_children(void);
  */
 size_t rollback_end_restored(const pid_t *keep, size_t n_keep, bool known_only, int timeout_ms);
 
+/* Waits until the guard of a dump's sockets (kinds/tcp_hold.c) has ended: at once when there is none. False when it has
+ * not within @timeout_ms. */
+bool rollback_await_guard(int timeout_ms);
 /* The same for System V segments that the engine made and did not remove again: they would outlive everything. */
 void rollback_remove_segments(void);
 

@@ -23,6 +23,16 @@ def each(name, *args, **kwargs):
     return [Entry(name, (arg,), **kwargs) for arg in args]
 
 
+CRIU_TCP = "SO_PASSCRED of a TCP socket cannot be read on Linux 6.18"
+TCP_ANYWHERE = ("est", "full", "fin_wait1", "fin_wait2", "close_wait", "last_ack", "closing", "closed", "reset", "options",
+                "shut_rd", "cork")
+TCP_SCENES = [
+    *(("4", where, scene) for where in ("inside", "outside") for scene in TCP_ANYWHERE),
+    ("4", "outside", "syn_sent"), ("4", "inside", "refused"),
+    *((family, "outside", scene) for family in ("6", "mapped") for scene in ("est", "full", "close_wait", "closed")),
+    ("6", "inside", "refused"), ("6", "outside", "syn_sent"), ("6", "inside", "fin_wait2"), ("mapped", "inside", "last_ack"),
+]
+
 ENTRIES = [
     # the tree
     Entry("tree_shapes"),
@@ -122,4 +132,6 @@ ENTRIES = [
     Entry("vsock_sockets", ("pending",), refused="vsock connection"),
     *each("tun_devices", "persistent", "queues", root_only=True, criu="in network namespaces of their own only"),
     Entry("tun_devices", ("gone",), refused="goes when its program ends"),
+    *(Entry("tcp_connections", (family, where, scene), options=("--tcp-established",), root_only=True, criu=CRIU_TCP)
+      for family, where, scene in TCP_SCENES),
 ]

@@ -77,8 +77,8 @@ def work(request):
 
 @pytest.fixture(autouse=True)
 def nothing_left_behind(request):
-    """After every test: no process of it, no mount, no System V segment. Who was killed could not remove his own."""
-    before, segments = h.mounts(), h.segments()
+    """After every test: no process of it, no mount, no System V segment, no lock in the packet filter. Who was killed could not remove his own."""
+    before, segments, locks = h.mounts(), h.segments(), h.locks()
     yield
     workloads = request.node.__dict__.pop("workloads", [])
     for workload in workloads:
@@ -87,6 +87,12 @@ def nothing_left_behind(request):
     left = h.end_segments(segments, set().union(*(w.pids for w in workloads)))
     if left and all(w.exit_code == 0 for w in workloads):
         strays += [f"System V segment {i}" for i in left]
+    locked = [name for name in h.locks() if name not in locks]
+    for name in locked:
+        h.remove_lock(name)
+    # What was dumped and never restored is still locked: so it shall be.
+    if locked and all(w.exit_code == 0 for w in workloads):
+        strays += [f"packet filter table {name}" for name in locked]
     assert h.mounts() == before, "the mounts have changed"
     owned = request.node.__dict__.get("expected_strays", False)
     if strays and not owned and not getattr(request.node, "failed_call", True):

@@ -12,6 +12,8 @@ import re
 import select
 import shutil
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -543,6 +545,49 @@ def segments():
     with open("/proc/sysvipc/shm") as f:
         rows = [[int(x) for x in line.split()[:2]] + [int(x) for x in line.split()[4:8]] for line in f.readlines()[1:]]
     return {shmid: (key & 0xffffffff, uid, cpid, lpid) for key, shmid, cpid, lpid, _, uid in rows}
+
+
+def _nftables(kind, flags, payload=b""):
+    """Sends one nf_tables message, in a batch when it changes something; gives what the kernel answers."""
+    def message(type_, flags, family, res_id, rest=b""):
+        body = struct.pack("=BBH", family, 0, socket.htons(res_id)) + rest
+        return struct.pack("=IHHII", 16 + len(body), type_, flags, 1, 0) + body
+
+    text = message(10 << 8 | kind, flags | 1, 1, 0, payload)      # NFNL_SUBSYS_NFTABLES, NLM_F_REQUEST, NFPROTO_INET
+    if kind == 2:
+        text = message(16, 1, 0, 10) + text + message(17, 1, 0, 10)
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12) as s:    # NETLINK_NETFILTER
+        s.settimeout(5)
+        s.bind((0, 0))
+        s.send(text)
+        while True:
+            data = s.recv(65536)
+            while data:
+                length, type_ = struct.unpack_from("=IH", data)
+                yield type_, data[16:length]
+                data = data[(length + 3) & ~3:]
+
+
+def locks(*beginnings):
+    """The tables of the packet filter in which firn locks TCP connections: those of a dump, and those that wait for a
+    restore. They have CRIU's name and a number that says who made them."""
+    found = []
+    for type_, body in _nftables(1, 0x300):         # NFT_MSG_GETTABLE, NLM_F_DUMP
+        if type_ == 3:
+            break
+        if type_ == 2:
+            raise HarnessError(f"nf_tables: error {struct.unpack_from('=i', body)[0]}")
+        length, = struct.unpack_from("=H", body, 4)
+        found.append(body[8:4 + length].rstrip(b"\0").decode())
+    return sorted(n for n in found if n.startswith(beginnings or ("firn-", "CRIU-6669726e")))
+
+
+def remove_lock(name):
+    value = name.encode() + b"\0"
+    attribute = struct.pack("=HH", 4 + len(value), 1) + value + b"\0" * (-len(value) % 4)
+    for type_, _ in _nftables(2, 4, attribute):     # NFT_MSG_DELTABLE, NLM_F_ACK
+        if type_ == 2:
+            break
 
 
 def remove_segment(shmid):
