@@ -6,7 +6,7 @@
 #include "kinds/socket.h"
 #include "sk-unix.pb-c.h"
 
-/* Between unix_socket.c (dump), unix_restore.c and unix_name.c. */
+/* Between unix_socket.c (dump), the steps of a restore (unix_plan.h) and unix_name.c. */
 
 #define UNIX_EXTERNAL 1u /* UnixSkEntry.uflags: the socket of a process outside the tree, here only for its name */
 

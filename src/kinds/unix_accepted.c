@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "kinds/common.h"
+#include "kinds/unix_plan.h"
+#include "watch/recorder.h"
+
+/* Restore: connections that come from a listener, by connect() and accept(). */
+
+static bool same_creds(const struct unix_end *a, const struct unix_end *b)
+{
+	return a->creds.known == b->creds.known && a->creds.uid == b->creds.uid && a->creds.gid == b->creds.gid;
+}
+
+/* Two ends that name different users come from a listener: the accepted one, which has its name, gives that here. */
+static void choose_by_passing(const struct unix_plan *plan, struct unix_end *e)
+{
+	struct unix_end *accepted = e;
+
+	if (!e->mutual || e->m->type == SOCK_DGRAM || e->by_listener || e->peer->by_listener ||
+	    same_creds(e, e->peer) || e->peer->by_passing)
+		return;
+	if (e->m->name.len == 0 || (e->peer->m->name.len > 0 && unix_name_owner(plan, e) == e))
+		accepted = e->peer;
+	accepted->by_passing = accepted->m->name.len > 0 && !unix_owns_name(accepted);
+}
+
+/* An accepted socket of an abstract listener cannot be bound to the name itself. */
+static void choose_by_listener(const struct unix_plan *plan, struct unix_end *e)
+{
+	const struct unix_end *owner;
+
+	if (e->m->type == SOCK_DGRAM || e->m->name.len == 0 || unix_name_is_path(&e->m->name) || unix_owns_name(e))
+		return;
+	owner = unix_name_owner(plan, e);
+	e->by_listener = owner && owner != e && !(e->mutual && e->peer->by_listener);
+}
+
+void unix_choose_accepted(const struct unix_plan *plan)
+{
+	for (size_t i = 0; i < plan->n; i++)
+		choose_by_listener(plan, plan->ends[i]);
+	for (size_t i = 0; i < plan->n; i++)
+		choose_by_passing(plan, plan->ends[i]);
+}
+
+/* Takes what firn itself just connected; a stranger that was faster is let go, as if the server had just started. */
+static int accept_own(struct operation *op, int listener, const char *describe, int *ret)
+{
+	for (;;) {
+		struct ucred cred;
+		socklen_t len = sizeof(cred);
+		AUTOCLOSE int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+
+		if (fd < 0)
+			return error_raise_call(op->error, errno, "accept4", "%s", describe);
+		if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) == 0 && cred.pid == getpid()) {
+			*ret = TAKE_FD(fd);
+			return 0;
+		}
+		log_warn(cred.pid, "%s: closed the connection that process %d made meanwhile", describe, cred.pid);
+	}
+}
+
+static int make_accepted(struct operation *op, const struct unix_plan *plan, struct unix_end *e, int listener)
+{
+	int client, r;
+
+	client = socket(AF_UNIX, (int)e->m->type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0); /* a full backlog: EAGAIN */
+	if (client < 0)
+		return error_raise_call(op->error, errno, "socket", "%s", e->file->describe);
+	if (e->mutual)
+		e->peer->file->fd = client;
+	else
+		e->spare = client;
+	if (e->mutual && e->peer->m->name.len > 0) {
+		r = unix_bind_end(op, plan, e->peer);
+		if (r < 0)
+			return r;
+	}
+	r = unix_name_connect(op, client, &(struct unix_target){ e->m, listener }, &e->creds);
+	if (r < 0)
+		return error_is_set(op->error) ? r
+					       : error_raise_call(op->error, -r, "connect", "%s", e->file->describe);
+	return accept_own(op, listener, e->file->describe, &e->file->fd);
+}
+
+int unix_make_by_listener(struct operation *op, const struct unix_plan *plan)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < plan->n; i++) {
+		struct unix_end *e = plan->ends[i];
+		const struct unix_end *owner;
+		AUTOCLOSE int passing = -1;
+		struct unix_made made;
+
+		if (!e->by_listener)
+			continue;
+		owner = unix_name_owner(plan, e);
+		if (owner->m->state == TCP_LISTEN) {
+			r = make_accepted(op, plan, e, owner->file->fd);
+			continue;
+		}
+		/* The listener is gone: one that passes, before anybody is bound to the name for good. */
+		passing = socket(AF_UNIX, (int)e->m->type | SOCK_CLOEXEC, 0);
+		if (passing < 0)
+			return error_raise_call(op->error, errno, "socket", "%s", e->file->describe);
+		r = unix_name_bind(op, passing, e->m, e->file->describe, &made);
+		if (r == 0)
+			r = unix_listen_as(op, passing, e, e->mutual ? &e->peer->creds : &e->creds, 1);
+		if (r == 0)
+			r = make_accepted(op, plan, e, passing);
+	}
+	return r;
+}
+
+static int make_passing(struct operation *op, const struct unix_plan *plan, struct unix_end *e)
+{
+	AUTOCLOSE int passing = socket(AF_UNIX, (int)e->m->type | SOCK_CLOEXEC, 0);
+	int r;
+
+	if (passing < 0)
+		return error_raise_call(op->error, errno, "socket", "%s", e->file->describe);
+	r = unix_name_bind(op, passing, e->m, e->file->describe, &e->made);
+	if (r == 0)
+		r = unix_listen_as(op, passing, e, &e->peer->creds, 1);
+	if (r == 0)
+		r = make_accepted(op, plan, e, passing);
+	e->named = r == 0;
+	if (r == 0 && !unix_keeps_name(plan, e))
+		unix_name_remove(op, e->m, &e->made);
+	return r;
+}
+
+/* In the order of bind_names(), for the same reason. */
+int unix_make_by_passing(struct operation *op, const struct unix_plan *plan, bool keepers)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < plan->n; i++) {
+		if (plan->ends[i]->by_passing && unix_keeps_name(plan, plan->ends[i]) == keepers)
+			r = make_passing(op, plan, plan->ends[i]);
+	}
+	return r;
+}
+
