@@ -13,10 +13,11 @@
 
 static bool same_creds(const struct unix_end *a, const struct unix_end *b)
 {
-	return a->creds.known == b->creds.known && a->creds.uid == b->creds.uid && a->creds.gid == b->creds.gid;
+	return a->creds.known == b->creds.known && a->creds.pid == b->creds.pid && a->creds.uid == b->creds.uid &&
+	       a->creds.gid == b->creds.gid;
 }
 
-/* Two ends that name different users come from a listener: the accepted one, which has its name, gives that here. */
+/* Two ends that name different callers come from a listener: the accepted one, which has its name, gives that here. */
 static void choose_by_passing(const struct unix_plan *plan, struct unix_end *e)
 {
 	struct unix_end *accepted = e;
@@ -48,8 +49,8 @@ void unix_choose_accepted(const struct unix_plan *plan)
 		choose_by_passing(plan, plan->ends[i]);
 }
 
-/* Takes what firn itself just connected; a stranger that was faster is let go, as if the server had just started. */
-static int accept_own(struct operation *op, int listener, const char *describe, int *ret)
+/* Takes what @own just connected for firn; a stranger that was faster is let go, as if the server had just started. */
+static int accept_own(struct operation *op, int listener, pid_t own, const char *describe, int *ret)
 {
 	for (;;) {
 		struct ucred cred;
@@ -58,7 +59,7 @@ static int accept_own(struct operation *op, int listener, const char *describe, 
 
 		if (fd < 0)
 			return error_raise_call(op->error, errno, "accept4", "%s", describe);
-		if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) == 0 && cred.pid == getpid()) {
+		if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) == 0 && cred.pid == own) {
 			*ret = TAKE_FD(fd);
 			return 0;
 		}
@@ -69,6 +70,7 @@ static int accept_own(struct operation *op, int listener, const char *describe, 
 static int make_accepted(struct operation *op, const struct unix_plan *plan, struct unix_end *e, int listener)
 {
 	int client, r;
+	pid_t own;
 
 	client = socket(AF_UNIX, (int)e->m->type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0); /* a full backlog: EAGAIN */
 	if (client < 0)
@@ -82,11 +84,10 @@ static int make_accepted(struct operation *op, const struct unix_plan *plan, str
 		if (r < 0)
 			return r;
 	}
-	r = unix_name_connect(op, client, &(struct unix_target){ e->m, listener }, &e->creds);
+	r = unix_name_connect(client, &(struct unix_target){ e->m, listener }, &e->creds, &own);
 	if (r < 0)
-		return error_is_set(op->error) ? r
-					       : error_raise_call(op->error, -r, "connect", "%s", e->file->describe);
-	return accept_own(op, listener, e->file->describe, &e->file->fd);
+		return error_raise_call(op->error, -r, "connect", "%s", e->file->describe);
+	return accept_own(op, listener, own, e->file->describe, &e->file->fd);
 }
 
 int unix_make_by_listener(struct operation *op, const struct unix_plan *plan)
@@ -112,7 +113,7 @@ int unix_make_by_listener(struct operation *op, const struct unix_plan *plan)
 			return error_raise_call(op->error, errno, "socket", "%s", e->file->describe);
 		r = unix_name_bind(op, passing, e->m, e->file->describe, &made);
 		if (r == 0)
-			r = unix_listen_as(op, passing, e, e->mutual ? &e->peer->creds : &e->creds, 1);
+			r = unix_listen_end(op, passing, e, e->mutual ? &e->peer->creds : &e->creds, 1);
 		if (r == 0)
 			r = make_accepted(op, plan, e, passing);
 	}
@@ -128,7 +129,7 @@ static int make_passing(struct operation *op, const struct unix_plan *plan, stru
 		return error_raise_call(op->error, errno, "socket", "%s", e->file->describe);
 	r = unix_name_bind(op, passing, e->m, e->file->describe, &e->made);
 	if (r == 0)
-		r = unix_listen_as(op, passing, e, &e->peer->creds, 1);
+		r = unix_listen_end(op, passing, e, &e->peer->creds, 1);
 	if (r == 0)
 		r = make_accepted(op, plan, e, passing);
 	e->named = r == 0;

@@ -36,36 +36,22 @@ static void find_creds(struct unix_end *e)
 static int make_pair(struct operation *op, struct unix_end *e, int fds[2])
 {
 	const struct unix_creds *creds = e->mutual && e->creds.uid == 0 ? &e->peer->creds : &e->creds;
-	struct unix_creds back;
-	int r;
+	int r = unix_pair_as(creds, (int)e->m->type, fds);
 
-	r = unix_creds_take(op, creds, e->file->describe, &back);
 	if (r < 0)
-		return r;
-	if (socketpair(AF_UNIX, (int)e->m->type | SOCK_CLOEXEC, 0, fds) < 0)
-		r = error_raise_call(op->error, errno, "socketpair", "%s", e->file->describe);
-	else
-		e->file->fd = fds[0];
-	if (unix_creds_give_back(op, &back, e->file->describe) < 0 && r == 0) {
-		close(fds[1]);
-		return -op->error->number;
-	}
-	return r;
+		return error_raise_call(op->error, -r, "socketpair", "%s, made by pid %d, uid %u, gid %u", e->file->describe,
+					creds->pid, creds->uid, creds->gid);
+	e->file->fd = fds[0];
+	return 0;
 }
 
-int unix_listen_as(struct operation *op, int fd, const struct unix_end *e, const struct unix_creds *creds,
-		     int backlog)
+int unix_listen_end(struct operation *op, int fd, const struct unix_end *e, const struct unix_creds *creds, int backlog)
 {
-	struct unix_creds back;
-	int r, undone;
+	int r = unix_listen_as(creds, fd, backlog);
 
-	r = unix_creds_take(op, creds, e->file->describe, &back);
-	if (r < 0)
-		return r;
-	if (listen(fd, backlog) < 0)
-		r = error_raise_call(op->error, errno, "listen", "%s", e->file->describe);
-	undone = unix_creds_give_back(op, &back, e->file->describe);
-	return r < 0 ? r : undone;
+	return r < 0 ? error_raise_call(op->error, -r, "listen", "%s, made by pid %d, uid %u, gid %u", e->file->describe,
+					creds->pid, creds->uid, creds->gid)
+		     : 0;
 }
 
 static int make_socket(struct operation *op, struct unix_end *e)
@@ -144,7 +130,7 @@ static int listen_all(struct operation *op, const struct unix_plan *plan)
 		const struct unix_end *e = plan->ends[i];
 
 		if (e->m->state == TCP_LISTEN && !unix_is_external(e))
-			r = unix_listen_as(op, e->file->fd, e, &e->creds, (int)e->m->backlog);
+			r = unix_listen_end(op, e->file->fd, e, &e->creds, (int)e->m->backlog);
 	}
 	return r;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
+#include <limits.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -69,6 +70,8 @@ static int check_entry(struct operation *op, const struct file *f, const UnixSkE
 		return raise_damaged(op, f, "the name of a unix socket");
 	if (m->has_firn_peek_off && m->firn_peek_off > INT32_MAX)
 		return raise_damaged(op, f, "the peek offset of a unix socket");
+	if ((m->has_firn_peer_pid && m->firn_peer_pid > INT32_MAX) || m->n_firn_peer_groups > NGROUPS_MAX)
+		return raise_damaged(op, f, "the peer credentials of a unix socket");
 	if (m->has_shutdown && (unsigned)m->shutdown > 3)
 		return raise_damaged(op, f, "the shutdown state of a unix socket");
 	return 0;

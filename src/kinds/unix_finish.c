@@ -26,8 +26,8 @@ static bool is_awaited(const struct unix_plan *plan, const struct unix_end *e)
 
 static int connect_one(struct operation *op, struct unix_end *e)
 {
-	int r = unix_name_connect(op, e->file->fd, &(struct unix_target){ e->peer->m, e->peer->file->fd },
-				  &(struct unix_creds){ 0 });
+	int r = unix_name_connect(e->file->fd, &(struct unix_target){ e->peer->m, e->peer->file->fd },
+				  &(struct unix_creds){ 0 }, NULL);
 
 	if (r == 0) {
 		e->connected = true;

@@ -324,46 +324,44 @@ static int address_to(const struct unix_target *to, struct unix_address *a, int 
 	return 0;
 }
 
-/* Only the call itself: SIOCUNIXFILE asks for CAP_NET_ADMIN. */
-static int connect_as(struct operation *op, int fd, const struct unix_address *a, const struct unix_creds *as,
-		      const char *describe)
-{
-	struct unix_creds before;
-	int r, undone;
+struct connect_call {
+	int fd;
+	struct unix_address address;
+};
 
-	r = unix_creds_take(op, as, describe, &before);
-	if (r < 0)
-		return r;
-	r = connect(fd, (const struct sockaddr *)&a->sun, a->len) < 0 ? -errno : 0;
-	undone = unix_creds_give_back(op, &before, describe);
-	return r < 0 ? r : undone;
+static int call_connect(void *arg)
+{
+	const struct connect_call *c = arg;
+
+	return connect(c->fd, (const struct sockaddr *)&c->address.sun, c->address.len) < 0 ? -errno : 0;
 }
 
-int unix_name_connect(struct operation *op, int fd, const struct unix_target *to, const struct unix_creds *as)
+int unix_name_connect(int fd, const struct unix_target *to, const struct unix_creds *as, pid_t *ret_pid)
 {
-	struct unix_address a;
+	struct connect_call c = { .fd = fd };
+	const char *path = c.address.sun.sun_path;
 	AUTOCLOSE int file = -1;
 	int back, r;
 
-	r = address_to(to, &a, &file);
+	r = address_to(to, &c.address, &file);
 	if (r == 0)
 		r = enter_directory(to->m, &back);
 	if (r < 0)
 		return r;
-	recorder_step(0, NULL, "connect", "unix socket %s", a.sun.sun_path[0] ? a.sun.sun_path : a.sun.sun_path + 1);
-	r = connect_as(op, fd, &a, as, unix_name_text(op, to->m->name.data, to->m->name.len));
+	recorder_step(0, NULL, "connect", "unix socket %s", path[0] ? path : path + 1);
+	/* Only the call itself is another's: SIOCUNIXFILE asks for CAP_NET_ADMIN. */
+	r = unix_call_as(as, call_connect, &c, sizeof(c), ret_pid);
 	leave_directory(back);
 	return r;
 }
 
-int unix_name_send(struct operation *op, int fd, const struct unix_target *to, const struct msghdr *message)
+int unix_name_send(int fd, const struct unix_target *to, const struct msghdr *message)
 {
 	struct msghdr msg = *message;
 	struct unix_address a;
 	AUTOCLOSE int file = -1;
 	int back, r;
 
-	(void)op;
 	r = address_to(to, &a, &file);
 	if (r == 0)
 		r = enter_directory(to->m, &back);

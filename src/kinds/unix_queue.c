@@ -24,16 +24,37 @@ static void add_control(struct msghdr *msg, int type, const void *data, size_t l
 	msg->msg_controllen += CMSG_SPACE(len);
 }
 
-/* 0 or -errno, nothing raised. */
-static int send_packet(struct operation *op, int fd, const struct packet *p, const struct unix_target *to)
+struct send_call {
+	int fd;
+	const struct unix_target *to; /* NULL: the peer */
+	const struct msghdr *msg;
+	size_t len;
+};
+
+static int call_send(void *arg)
+{
+	const struct send_call *c = arg;
+	ssize_t n;
+
+	if (c->to)
+		return unix_name_send(c->fd, c->to, c->msg);
+	n = sendmsg(c->fd, c->msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+	if (n < 0)
+		return -errno;
+	return (size_t)n == c->len ? 0 : -ENOBUFS;
+}
+
+/* @as: by a process with the pid and ids of the packet. 0 or -errno, nothing raised. */
+static int send_packet(struct operation *op, int fd, const struct packet *p, const struct unix_target *to, bool as)
 {
 	_Alignas(struct cmsghdr) char
 		control[CMSG_SPACE(sizeof(struct ucred)) + CMSG_SPACE(SCM_RIGHTS_MAX * sizeof(int))] = { 0 };
 	struct iovec iov = { .iov_base = (void *)p->data, .iov_len = p->len };
 	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control };
 	struct ucred cred = { .pid = p->pid, .uid = p->uid, .gid = p->gid };
+	const struct unix_creds gone = { .known = true, .pid = p->pid, .uid = p->uid, .gid = p->gid };
+	struct send_call call;
 	int fds[SCM_RIGHTS_MAX];
-	ssize_t n;
 
 	for (size_t i = 0; i < p->n_rights; i++) {
 		const struct file *f = files_find(op, p->rights[i]);
@@ -48,12 +69,9 @@ static int send_packet(struct operation *op, int fd, const struct packet *p, con
 		add_control(&msg, SCM_RIGHTS, fds, p->n_rights * sizeof(int));
 	if (msg.msg_controllen == 0)
 		msg.msg_control = NULL;
-	if (to)
-		return unix_name_send(op, fd, to, &msg);
-	n = sendmsg(fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
-	if (n < 0)
-		return -errno;
-	return (size_t)n == p->len ? 0 : -ENOBUFS;
+	call = (struct send_call){ .fd = fd, .to = to, .msg = &msg, .len = p->len };
+	/* The kernel takes the pid of a living process only (man 7 unix): one that is gone sends once more. */
+	return unix_call_as(as ? &gone : &(struct unix_creds){ 0 }, call_send, &call, sizeof(call), NULL);
 }
 
 static struct unix_end *find_sender(const struct unix_plan *plan, const struct packet *p)
@@ -111,12 +129,14 @@ static int queue_packet(struct operation *op, const struct unix_plan *plan, cons
 	}
 	if (name)
 		socket_make_room(from, to->queued);
-	r = send_packet(op, from, p, name);
+	r = send_packet(op, from, p, name, false);
+	if (p->has_creds && r == -ESRCH)
+		r = send_packet(op, from, p, name, true);
 	if (p->has_creds && (r == -ESRCH || r == -EPERM)) {
 		log_warn(p->pid, "%s: a queued packet comes back without the credentials of process %d, which is gone",
 			 to->file->describe, p->pid);
 		plain.has_creds = false;
-		r = send_packet(op, from, &plain, name);
+		r = send_packet(op, from, &plain, name, false);
 	}
 	return r < 0 ? error_raise_call(op->error, -r, "sendmsg", "%s, %zu queued bytes", to->file->describe, p->len)
 		     : 0;

@@ -213,17 +213,30 @@ static void dump_peek_offset(const struct file *f, UnixSkEntry *m)
 	m->firn_peek_off = (uint32_t)offset;
 }
 
-/* The kernel has it of listeners and of what was ever connected; nobody is (uid_t)-1. */
-static void dump_peer_ids(const struct file *f, UnixSkEntry *m)
+/* The kernel has it of listeners and of what was ever connected; nobody is (uid_t)-1, and a pid of elsewhere is 0. */
+static int dump_peer_ids(struct operation *op, const struct file *f, UnixSkEntry *m)
 {
 	struct ucred cred;
 	socklen_t len = sizeof(cred);
+	gid_t *groups;
 
 	if (getsockopt(f->facts.fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0 || cred.uid == (uid_t)-1)
-		return;
-	m->has_firn_peer_uid = m->has_firn_peer_gid = true;
+		return 0;
+	m->has_firn_peer_uid = m->has_firn_peer_gid = m->has_firn_peer_pid = true;
 	m->firn_peer_uid = cred.uid;
 	m->firn_peer_gid = cred.gid;
+	m->firn_peer_pid = cred.pid > 0 ? (uint32_t)cred.pid : 0;
+	len = 0;
+	if (getsockopt(f->facts.fd, SOL_SOCKET, SO_PEERGROUPS, NULL, &len) == 0 || errno != ERANGE || len == 0)
+		return 0;
+	groups = arena_alloc(&op->arena, len);
+	if (!groups)
+		return raise_no_memory(op);
+	if (getsockopt(f->facts.fd, SOL_SOCKET, SO_PEERGROUPS, groups, &len) < 0)
+		return error_raise_call(op->error, errno, "getsockopt(SO_PEERGROUPS)", "%s", f->describe);
+	m->firn_peer_groups = groups;
+	m->n_firn_peer_groups = len / sizeof(*groups);
+	return 0;
 }
 
 static int dump_entry(struct operation *op, struct file *f, const struct unix_diag *d, UnixSkEntry *m)
@@ -245,8 +258,9 @@ static int dump_entry(struct operation *op, struct file *f, const struct unix_di
 	if (d->state == TCP_ESTABLISHED && !d->peer && (d->has_peer || d->type != SOCK_DGRAM))
 		m->has_firn_peer_closed = m->firn_peer_closed = true;
 	dump_peek_offset(f, m);
-	dump_peer_ids(f, m);
-	r = dump_error(op, f, d, m);
+	r = dump_peer_ids(op, f, m);
+	if (r == 0)
+		r = dump_error(op, f, d, m);
 	if (r == 0)
 		r = unix_name_dump(op, f, d->name, d->name_len, m);
 	if (r == 0)

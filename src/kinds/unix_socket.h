@@ -28,9 +28,10 @@ struct unix_made {
 	ino_t ino;
 };
 
-/* Whom SO_PEERCRED names. */
+/* Whom SO_PEERCRED and SO_PEERGROUPS name. pid 0: it does not matter. */
 struct unix_creds {
 	bool known;
+	pid_t pid;
 	uid_t uid;
 	gid_t gid;
 	const gid_t *groups;
@@ -46,9 +47,9 @@ struct unix_target {
 /* restore: binds @fd to the entry's name. A stale socket file of that name is removed first; one that a living socket
  * is bound to is an error. ret: the file that was made, which unix_name_remove() takes away. */
 int unix_name_bind(struct operation *op, int fd, const UnixSkEntry *m, const char *describe, struct unix_made *ret);
-/* connect() (as whom) or sendmsg() to a socket by its name. 0 or -errno; raised only where the ids do not change. */
-int unix_name_connect(struct operation *op, int fd, const struct unix_target *to, const struct unix_creds *as);
-int unix_name_send(struct operation *op, int fd, const struct unix_target *to, const struct msghdr *message);
+/* connect() (as whom; ret_pid as above) or sendmsg() to a socket by its name. 0 or -errno, not raised. */
+int unix_name_connect(int fd, const struct unix_target *to, const struct unix_creds *as, pid_t *ret_pid);
+int unix_name_send(int fd, const struct unix_target *to, const struct msghdr *message);
 /* Best effort. */
 void unix_name_remove(struct operation *op, const UnixSkEntry *m, struct unix_made *made);
 
@@ -59,9 +60,15 @@ struct unix_socket_holder {
 };
 
 void unix_creds_of(const struct unix_socket_holder *h, struct unix_creds *ret);
-/* Around socketpair(), connect() and listen(), by the worker alone. 0 or -errno, raised. */
-int unix_creds_take(struct operation *op, const struct unix_creds *c, const char *describe, struct unix_creds *back);
-int unix_creds_give_back(struct operation *op, const struct unix_creds *back, const char *describe);
+/*
+ * A call that notes who made it, made by a passing process with these credentials (or by the engine, when that does as well):
+ * by the worker alone. @call works on a copy of @arg and gives 0 or -errno; it must not block. ret_pid: who made it; may be
+ * NULL. 0 or -errno, not raised.
+ */
+typedef int (*unix_call_fn)(void *arg);
+int unix_call_as(const struct unix_creds *c, unix_call_fn call, void *arg, size_t size, pid_t *ret_pid);
+int unix_pair_as(const struct unix_creds *c, int type, int ret_fds[2]);
+int unix_listen_as(const struct unix_creds *c, int fd, int backlog);
 
 /* The verbs of a restore. */
 int unix_load_all(struct operation *op);
