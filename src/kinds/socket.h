@@ -33,7 +33,8 @@ void socket_make_room(int fd, size_t bytes);
 
 /* A packet in a receive queue; of a stream: a run of bytes. */
 struct packet {
-	uint32_t id_for;                /* the file that will receive it */
+	uint32_t id_for;                /* the file that will receive it; 0 with backlog_of */
+	uint32_t backlog_of;            /* the file whose connection waits to be accepted, with this in its queue; or 0 */
 	const uint8_t *data;
 	size_t len;
 	const uint8_t *source;          /* sun_path of the sender; NULL: it has no name */

@@ -298,6 +298,8 @@ int packets_write(struct operation *op, const struct packet_list *l)
 		m.firn_pid = (uint32_t)p->pid;
 		m.firn_uid = p->uid;
 		m.firn_gid = p->gid;
+		m.has_firn_backlog_of = p->backlog_of != 0;
+		m.firn_backlog_of = p->backlog_of;
 		r = image_write(&w, &m.base, op->error);
 		if (r == 0)
 			r = image_write_raw(&w, p->data, p->len, op->error);
@@ -320,6 +322,7 @@ static int packet_decode(struct operation *op, struct image_reader *reader, cons
 		p->n_rights = m->scm[0]->n_rights;
 	}
 	p->id_for = m->id_for;
+	p->backlog_of = m->has_firn_backlog_of ? m->firn_backlog_of : 0;
 	p->len = m->length;
 	p->source = m->has_firn_source && m->firn_source.len ? m->firn_source.data : NULL;
 	p->source_len = m->firn_source.len;

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <netinet/tcp.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -150,3 +153,67 @@ int unix_make_by_passing(struct operation *op, const struct unix_plan *plan, boo
 	return r;
 }
 
+/* ---- backlogs ---- */
+
+static int compare_places(const void *pa, const void *pb)
+{
+	const struct unix_end *a = *(struct unix_end *const *)pa, *b = *(struct unix_end *const *)pb;
+
+	if (a->m->firn_backlog_place != b->m->firn_backlog_place)
+		return a->m->firn_backlog_place < b->m->firn_backlog_place ? -1 : 1;
+	return a->file->id < b->file->id ? -1 : a->file->id > b->file->id;
+}
+
+/* A connect() that would block finds no room: the backlog was made smaller after the clients came. */
+static int connect_waiting(struct operation *op, struct unix_end *e)
+{
+	struct unix_creds caller;
+	int r;
+
+	unix_caller_of(&(struct unix_socket_holder){ e->m, e->file->user }, &caller);
+	if (fcntl(e->file->fd, F_SETFL, O_NONBLOCK) < 0)
+		return error_raise_call(op->error, errno, "fcntl(F_SETFL)", "%s", e->file->describe);
+	r = unix_name_connect(e->file->fd, &(struct unix_target){ e->peer->m, e->peer->file->fd }, &caller, NULL);
+	if (r < 0)
+		return error_raise_call(op->error, -r, "connect", "%s, to the backlog of %s", e->file->describe,
+					e->peer->file->describe);
+	e->connected = true;
+	return 0;
+}
+
+/* All of one listener. */
+static int fill_backlog(struct operation *op, const struct unix_end *listener, struct unix_end **ends, size_t n)
+{
+	const int backlog = (int)listener->m->backlog;
+	int r = 0;
+
+	if (n > (size_t)backlog)
+		r = unix_listen_end(op, listener->file->fd, listener, &listener->creds, n < INT_MAX ? (int)n : INT_MAX);
+	for (size_t i = 0; r == 0 && i < n; i++)
+		r = connect_waiting(op, ends[i]);
+	if (r == 0 && n > (size_t)backlog)
+		r = unix_listen_end(op, listener->file->fd, listener, &listener->creds, backlog);
+	return r;
+}
+
+int unix_connect_waiting(struct operation *op, const struct unix_plan *plan)
+{
+	struct unix_end **ends = arena_array(&op->arena, plan->n, sizeof(struct unix_end *));
+	int r = 0;
+
+	if (!ends)
+		return raise_no_memory(op);
+	for (size_t k = 0; r == 0 && k < plan->n; k++) {
+		size_t n = 0;
+
+		if (plan->ends[k]->m->state != TCP_LISTEN || unix_is_external(plan->ends[k]))
+			continue;
+		for (size_t i = 0; i < plan->n; i++) {
+			if (plan->ends[i]->waiting && plan->ends[i]->peer == plan->ends[k])
+				ends[n++] = plan->ends[i];
+		}
+		qsort(ends, n, sizeof(struct unix_end *), compare_places);
+		r = fill_backlog(op, plan->ends[k], ends, n);
+	}
+	return r;
+}

@@ -15,7 +15,8 @@
  *
  *   pairs by socketpair(), with a spare end where the peer was closed; names of accepted sockets, which the listener has
  *   too, and names that were deleted, by bind() and unlink(); then the names of those who own them; then listen(); last
- *   the accepted sockets of abstract listeners, by connect() and accept(), since two cannot be bound to one abstract name.
+ *   the accepted sockets of abstract listeners, by connect() and accept(), since two cannot be bound to one abstract name,
+ *   and after these the connections that wait in backlogs.
  *   A pair whose ends have different users in SO_PEERCRED comes from a listener of the name, which passes.
  */
 
@@ -154,6 +155,8 @@ static int create_all(struct operation *op, struct unix_plan *plan)
 		r = listen_all(op, plan);
 	if (r == 0)
 		r = unix_make_by_listener(op, plan);
+	if (r == 0)
+		r = unix_connect_waiting(op, plan);
 	return r;
 }
 

@@ -149,24 +149,45 @@ int unix_listen_as(const struct unix_creds *c, int fd, int backlog)
 	return unix_call_as(c, call_listen, &call, sizeof(call), NULL);
 }
 
-void unix_creds_of(const struct unix_socket_holder *h, struct unix_creds *ret)
+/* The one who holds the socket most likely made it. */
+static void creds_of_user(const struct task *user, struct unix_creds *ret)
 {
-	const CredsEntry *creds = NULL;
-	const UnixSkEntry *m = h->m;
+	const CredsEntry *creds = user && user->core && user->core->thread_core ? user->core->thread_core->creds : NULL;
 
 	*ret = (struct unix_creds){ 0 };
-	if (h->user && h->user->core && h->user->core->thread_core)
-		creds = h->user->core->thread_core->creds;
-	if (m->has_firn_peer_uid && m->has_firn_peer_gid)
-		*ret = (struct unix_creds){ .known = true, .uid = m->firn_peer_uid, .gid = m->firn_peer_gid };
-	else if (creds)
-		*ret = (struct unix_creds){ .known = true, .pid = h->user->pid, .uid = creds->euid, .gid = creds->egid };
+	if (creds)
+		*ret = (struct unix_creds){ .known = true, .pid = user->pid, .uid = creds->euid, .gid = creds->egid,
+					    .groups = creds->groups, .n_groups = creds->n_groups };
+}
+
+void unix_caller_of(const struct unix_socket_holder *h, struct unix_creds *ret)
+{
+	const UnixSkEntry *m = h->m;
+
+	creds_of_user(h->user, ret);
+	if (m->has_firn_caller_pid && m->has_firn_caller_uid && m->has_firn_caller_gid)
+		*ret = (struct unix_creds){ .known = true, .pid = (pid_t)m->firn_caller_pid, .uid = m->firn_caller_uid,
+					    .gid = m->firn_caller_gid, .groups = m->firn_caller_groups,
+					    .n_groups = m->n_firn_caller_groups };
+}
+
+void unix_creds_of(const struct unix_socket_holder *h, struct unix_creds *ret)
+{
+	const UnixSkEntry *m = h->m;
+	struct unix_creds user;
+
+	creds_of_user(h->user, &user);
+	if (!m->has_firn_peer_uid || !m->has_firn_peer_gid) {
+		*ret = user;
+		return;
+	}
+	*ret = (struct unix_creds){ .known = true, .uid = m->firn_peer_uid, .gid = m->firn_peer_gid };
 	if (m->has_firn_peer_pid) {
 		ret->pid = (pid_t)m->firn_peer_pid;
 		ret->groups = m->firn_peer_groups;
 		ret->n_groups = m->n_firn_peer_groups;
-	} else if (creds && ret->uid == creds->euid && ret->gid == creds->egid) {
-		ret->groups = creds->groups;
-		ret->n_groups = creds->n_groups;
+	} else if (user.known && user.uid == ret->uid && user.gid == ret->gid) {
+		ret->groups = user.groups;
+		ret->n_groups = user.n_groups;
 	}
 }

@@ -72,6 +72,8 @@ static int check_entry(struct operation *op, const struct file *f, const UnixSkE
 		return raise_damaged(op, f, "the peek offset of a unix socket");
 	if ((m->has_firn_peer_pid && m->firn_peer_pid > INT32_MAX) || m->n_firn_peer_groups > NGROUPS_MAX)
 		return raise_damaged(op, f, "the peer credentials of a unix socket");
+	if ((m->has_firn_caller_pid && m->firn_caller_pid > INT32_MAX) || m->n_firn_caller_groups > NGROUPS_MAX)
+		return raise_damaged(op, f, "the credentials of a unix socket");
 	if (m->has_shutdown && (unsigned)m->shutdown > 3)
 		return raise_damaged(op, f, "the shutdown state of a unix socket");
 	return 0;
@@ -143,6 +145,8 @@ static struct unix_end *find_end(const struct unix_plan *plan, uint32_t ino)
 
 static int resolve_peer(struct operation *op, const struct unix_plan *plan, struct unix_end *e)
 {
+	if (e->m->firn_closed && (e->m->peer == 0 || e->m->type == SOCK_DGRAM || !e->file->mapped_only))
+		return raise_damaged(op, e->file, "the closed client of a listening unix socket");
 	if (e->m->peer == 0)
 		return 0;
 	e->peer = find_end(plan, e->m->peer);
@@ -151,13 +155,13 @@ static int resolve_peer(struct operation *op, const struct unix_plan *plan, stru
 	if (e->m->state == TCP_LISTEN || e->peer->m->type != e->m->type)
 		return raise_damaged(op, e->file, "the connection of a unix socket");
 	e->mutual = e->peer != e && e->peer->m->peer == e->m->ino && !unix_is_external(e->peer);
+	if (e->mutual && e->m->firn_closed)
+		return raise_damaged(op, e->file, "the closed client of a listening unix socket");
 	if (e->mutual)
 		return 0;
 	if (e->m->type != SOCK_DGRAM) {
-		error_raise(op->error, EOPNOTSUPP,
-			    "files.img: file %u: %s waits to be accepted, which is not carried yet", e->file->id,
-			    e->file->describe);
-		return -EOPNOTSUPP;
+		e->waiting = e->m->state == TCP_ESTABLISHED && e->peer->m->state == TCP_LISTEN && !unix_is_external(e->peer);
+		return e->waiting ? 0 : raise_damaged(op, e->file, "the peer of a unix socket");
 	}
 	if (e->peer->m->name.len == 0)
 		return raise_damaged(op, e->file, "the name of the peer of a unix socket");
@@ -168,6 +172,17 @@ static int resolve_peer(struct operation *op, const struct unix_plan *plan, stru
 		return -EOPNOTSUPP;
 	}
 	return 0;
+}
+
+static int check_receiver(struct operation *op, const struct packet *p)
+{
+	uint32_t id = p->backlog_of ? p->backlog_of : p->id_for;
+	const struct file *f = files_find(op, id);
+	const struct unix_end *e = f && f->kind == &kind_unix_socket ? f->state : NULL;
+
+	if (e && !unix_is_external(e) && (p->backlog_of ? e->waiting : e->m->state != TCP_LISTEN && !e->m->firn_closed))
+		return 0;
+	return error_raise(op->error, EINVAL, "sk-queues.img: a packet for file %u, which is no socket that takes packets", id);
 }
 
 int unix_resolve(struct operation *op, struct unix_plan *plan)
@@ -181,19 +196,11 @@ int unix_resolve(struct operation *op, struct unix_plan *plan)
 	}
 	for (size_t i = 0; r == 0 && i < plan->n; i++)
 		r = resolve_peer(op, plan, plan->ends[i]);
-	for (size_t i = 0; r == 0 && i < plan->packets.n; i++) {
-		const struct file *f = files_find(op, plan->packets.items[i].id_for);
-		const struct unix_end *e = f && f->kind == &kind_unix_socket ? f->state : NULL;
-
-		if (!e || e->m->state == TCP_LISTEN || unix_is_external(e))
-			r = error_raise(op->error, EINVAL,
-					"sk-queues.img: a packet for file %u, which is no socket that takes packets",
-					plan->packets.items[i].id_for);
-	}
+	for (size_t i = 0; r == 0 && i < plan->packets.n; i++)
+		r = check_receiver(op, &plan->packets.items[i]);
 	return r;
 }
 
-/* Does another end own this name, so that this one (accepted from it) only bears it? */
 bool unix_owns_name(const struct unix_end *e)
 {
 	return e->m->state == TCP_LISTEN || e->m->type == SOCK_DGRAM || e->m->state == TCP_CLOSE;

@@ -49,7 +49,7 @@ static int connect_datagrams(struct operation *op, const struct unix_plan *plan)
 		for (size_t i = 0; i < plan->n; i++) {
 			struct unix_end *e = plan->ends[i];
 
-			if (!e->peer || e->mutual || e->connected)
+			if (!e->peer || e->mutual || e->connected || e->waiting)
 				continue;
 			if (is_awaited(plan, e)) {
 				left = true;
@@ -80,6 +80,11 @@ static int finish_end(struct operation *op, struct unix_end *e)
 	int r;
 
 	close_spare(e);
+	if (e->m->firn_closed) {
+		close(e->file->fd);
+		e->file->fd = -1;
+		return 0;
+	}
 	/* A peer's death shut both directions already; ENOTCONN then says so. */
 	if (e->m->has_shutdown && e->m->shutdown != 0 && shutdown(e->file->fd, how[e->m->shutdown]) < 0 &&
 	    errno != ENOTCONN)

@@ -20,6 +20,7 @@ struct unix_end {
 	bool mutual;		 /* the peer's peer is this end */
 	struct unix_creds creds; /* what SO_PEERCRED says */
 	bool by_listener;	 /* made by connect() and accept() */
+	bool waiting;		 /* in the backlog of its peer, a listener */
 	bool by_passing;	 /* the same, by a listener that passes: the two ends name different callers */
 	bool named;		 /* it has its name */
 	struct unix_made made;	 /* a socket file of its own */
@@ -61,5 +62,8 @@ void unix_choose_accepted(const struct unix_plan *plan);
 int unix_make_by_listener(struct operation *op, const struct unix_plan *plan);
 /* By listeners that pass. @keepers: those that keep their name in the file system, or the others. */
 int unix_make_by_passing(struct operation *op, const struct unix_plan *plan, bool keepers);
+
+/* Those that wait in backlogs connect, in their order; after every other connection. */
+int unix_connect_waiting(struct operation *op, const struct unix_plan *plan);
 
 int unix_queue_all(struct operation *op, const struct unix_plan *plan);

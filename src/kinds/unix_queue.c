@@ -105,16 +105,24 @@ static int stand_in(struct operation *op, const struct unix_end *to, const struc
 	return 0;
 }
 
+/* For a connection in a backlog: its client. */
+static struct unix_end *receiver(const struct operation *op, const struct packet *p)
+{
+	return files_find(op, p->backlog_of ? p->backlog_of : p->id_for)->state;
+}
+
 static int queue_packet(struct operation *op, const struct unix_plan *plan, const struct packet *p)
 {
-	const struct unix_end *to = files_find(op, p->id_for)->state;
+	const struct unix_end *to = receiver(op, p);
 	const struct unix_end *sender;
 	struct unix_target target, *name = NULL;
 	AUTOCLOSE int temporary = -1;
 	struct packet plain = *p;
 	int from, r;
 
-	if (to->mutual || to->spare >= 0) {
+	if (p->backlog_of) {
+		from = to->file->fd;
+	} else if (to->mutual || to->spare >= 0) {
 		from = to->mutual ? to->peer->file->fd : to->spare;
 	} else {
 		if (to->m->name.len == 0 || to->m->type != SOCK_DGRAM)
@@ -148,14 +156,16 @@ int unix_queue_all(struct operation *op, const struct unix_plan *plan)
 	int r = 0;
 
 	for (size_t i = 0; i < plan->packets.n; i++) {
-		struct unix_end *to = files_find(op, plan->packets.items[i].id_for)->state;
+		struct unix_end *to = receiver(op, &plan->packets.items[i]);
 
 		to->queued += plan->packets.items[i].len + 1024;
 	}
 	for (size_t i = 0; i < plan->n; i++) {
 		const struct unix_end *e = plan->ends[i];
 
-		if (e->queued && (e->mutual || e->spare >= 0))
+		if (e->queued && e->waiting)
+			socket_make_room(e->file->fd, e->queued);
+		else if (e->queued && (e->mutual || e->spare >= 0))
 			socket_make_room(e->mutual ? e->peer->file->fd : e->spare, e->queued);
 	}
 	for (size_t i = 0; r == 0 && i < plan->packets.n; i++)

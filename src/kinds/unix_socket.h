@@ -14,6 +14,8 @@
 int unix_name_dump(struct operation *op, const struct file *f, const uint8_t *name, size_t len, UnixSkEntry *m);
 /* The same for what it refuses alone. */
 int unix_name_check(struct operation *op, const struct file *f, const uint8_t *name, size_t len);
+/* dump: SO_PEERCRED and SO_PEERGROUPS of @fd. 0 or -errno, raised. */
+int unix_dump_peer_ids(struct operation *op, int fd, const char *describe, UnixSkEntry *m);
 /* A name for messages, in the arena: "/run/x", "@abstract" (as ss(8) has it), "unnamed". */
 const char *unix_name_text(struct operation *op, const uint8_t *name, size_t len);
 static inline bool unix_name_is_path(const ProtobufCBinaryData *name)
@@ -60,6 +62,8 @@ struct unix_socket_holder {
 };
 
 void unix_creds_of(const struct unix_socket_holder *h, struct unix_creds *ret);
+/* Who connected a client that waits in a backlog. */
+void unix_caller_of(const struct unix_socket_holder *h, struct unix_creds *ret);
 /*
  * A call that notes who made it, made by a passing process with these credentials (or by the engine, when that does as well):
  * by the worker alone. @call works on a copy of @arg and gives 0 or -errno; it must not block. ret_pid: who made it; may be

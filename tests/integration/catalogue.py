@@ -12,6 +12,7 @@ class Entry:
     root_only: bool = False     # sets up what an ordinary user may not
     inner: str = ""             # where the protocol's files are, below the working folder
     criu: str = ""              # why the peer does not carry it; "" when it does
+    killed_only: str = ""       # a piece of the sentence with which a dump that leaves it running is refused
     refused: str = ""           # a piece of the sentence with which firn refuses it for now; "" when it is carried
 
     @property
@@ -98,7 +99,10 @@ ENTRIES = [
     Entry("unix_sockets", ("empty",), criu="an empty message is lost"),
     Entry("unix_sockets", ("passcred",), criu="Control messages in queue, not supported"),
     Entry("unix_sockets", ("pending",), criu="Non-empty write queue on an in-flight socket",
-          refused="wait to be accepted"),
+          killed_only="data waits in a connection"),
+    *each("unix_pending", "empty", "child"),
+    *each("unix_pending", "data", "passed", criu="Non-empty write queue on an in-flight socket",
+          killed_only="data waits in a connection"),
     Entry("unix_sockets", ("rebound", "stream"), criu="the accepted socket has no name"),
     Entry("unix_sockets", ("rebound", "dgram")),
     Entry("unix_creds", ("pids",), criu="SO_PEERCRED names the process that restores"),
