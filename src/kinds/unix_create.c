@@ -136,6 +136,18 @@ static int listen_all(struct operation *op, const struct unix_plan *plan)
 	return r;
 }
 
+/* Early, so that the task that gets the descriptor sets O_ASYNC. Nothing that follows may wait anyway. */
+static int set_flags(struct operation *op, const struct unix_plan *plan)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < plan->n; i++) {
+		if (plan->ends[i]->file->fd >= 0)
+			r = file_set_flags(op, plan->ends[i]->file, plan->ends[i]->m->flags);
+	}
+	return r;
+}
+
 static int create_all(struct operation *op, struct unix_plan *plan)
 {
 	int r;
@@ -157,6 +169,8 @@ static int create_all(struct operation *op, struct unix_plan *plan)
 		r = unix_make_by_listener(op, plan);
 	if (r == 0)
 		r = unix_connect_waiting(op, plan);
+	if (r == 0)
+		r = set_flags(op, plan);
 	return r;
 }
 

@@ -94,8 +94,6 @@ static int finish_end(struct operation *op, struct unix_end *e)
 		return error_raise_call(op->error, errno, "setsockopt(SO_PEEK_OFF)", "%s", e->file->describe);
 	r = socket_opts_apply(op, e->file->fd, e->m->opts, e->file->describe);
 	if (r == 0)
-		r = file_set_flags(op, e->file, e->m->flags);
-	if (r == 0)
 		r = fown_apply(op, e->file->fd, e->m->fown, e->file->describe);
 	return r;
 }
