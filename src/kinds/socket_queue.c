@@ -99,7 +99,10 @@ static int set_offset(struct peek *k)
 static ssize_t peek_raw(struct peek *k, size_t room, struct packet *p)
 {
 	_Alignas(struct cmsghdr) char control[CMSG_SPACE(SCM_RIGHTS_MAX * sizeof(int)) + 256];
-	struct sockaddr_un from;
+	union {
+		struct sockaddr_un un;
+		char room[sizeof(struct sockaddr_un) + 1]; /* a path of 108 bytes has a zero behind it */
+	} from;
 	struct iovec iov = { .iov_base = k->buf, .iov_len = room };
 	struct msghdr msg = { .msg_name = &from, .msg_namelen = sizeof(from), .msg_iov = &iov, .msg_iovlen = 1,
 			      .msg_control = control, .msg_controllen = sizeof(control) };
@@ -118,7 +121,9 @@ static ssize_t peek_raw(struct peek *k, size_t room, struct packet *p)
 		return r;
 	if (k->type != SOCK_STREAM && msg.msg_namelen > sizeof(sa_family_t) && msg.msg_namelen <= sizeof(from)) {
 		p->source_len = msg.msg_namelen - sizeof(sa_family_t);
-		p->source = arena_memdup(&k->op->arena, from.sun_path, p->source_len);
+		if (p->source_len > sizeof(from.un.sun_path))
+			p->source_len = sizeof(from.un.sun_path);
+		p->source = arena_memdup(&k->op->arena, from.un.sun_path, p->source_len);
 		if (!p->source)
 			return -ENOMEM;
 	}

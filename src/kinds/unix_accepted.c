@@ -137,7 +137,7 @@ static int make_passing(struct operation *op, const struct unix_plan *plan, stru
 		r = make_accepted(op, plan, e, passing);
 	e->named = r == 0;
 	if (r == 0 && !unix_keeps_name(plan, e))
-		unix_name_remove(op, e->m, &e->made);
+		unix_name_remove(&e->made);
 	return r;
 }
 

@@ -103,7 +103,7 @@ int unix_bind_end(struct operation *op, const struct unix_plan *plan, struct uni
 
 	e->named = r == 0;
 	if (r == 0 && !unix_keeps_name(plan, e))
-		unix_name_remove(op, e->m, &e->made);
+		unix_name_remove(&e->made);
 	return r;
 }
 

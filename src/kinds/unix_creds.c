@@ -76,7 +76,7 @@ static pid_t make_passing(const struct unix_creds *c, struct passing *p, unix_ca
 
 static bool are_own(const struct unix_creds *c)
 {
-	return !c->known || (c->pid <= 0 && c->uid == geteuid() && c->gid == getegid());
+	return !c->known || (c->pid == 0 && c->uid == geteuid() && c->gid == getegid());
 }
 
 int unix_call_as(const struct unix_creds *c, unix_call_fn call, void *arg, size_t size, pid_t *ret_pid)

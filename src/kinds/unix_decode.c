@@ -35,14 +35,15 @@ static bool same_name(const struct unix_end *a, const struct unix_end *b)
 
 	return a->m->type == b->m->type && a->m->name.len == b->m->name.len &&
 	       memcmp(a->m->name.data, b->m->name.data, a->m->name.len) == 0 &&
-	       (a->m->name.data[0] == '/' || strcmp(x, y) == 0);
+	       (a->m->name.data[0] == '/' || strcmp(x, y) == 0) &&
+	       strcmp(a->m->firn_path ? a->m->firn_path : "", b->m->firn_path ? b->m->firn_path : "") == 0;
 }
 
 /* ---- decode ---- */
 
 static int check_name(struct operation *op, const struct file *f, const UnixSkEntry *m)
 {
-	if (m->name.len > sizeof(((struct sockaddr_un *)0)->sun_path))
+	if (m->name.len > UNIX_NAME_MAX || (m->firn_path && (m->firn_path[0] != '/' || strlen(m->firn_path) >= PATH_MAX)))
 		return raise_damaged(op, f, "the name of a unix socket");
 	if (!unix_name_is_path(&m->name) || m->name.data[0] == '/')
 		return 0;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "kinds/common.h"
@@ -63,6 +64,19 @@ static int connect_datagrams(struct operation *op, const struct unix_plan *plan)
 	return left ? error_raise(op->error, EINVAL, "files.img: unix datagram sockets are connected in a circle") : 0;
 }
 
+/* The socket's own inode, which fchmod() and fchown() change and fstat() shows; its user is the socket's (ss -e). */
+static int apply_inode(struct operation *op, const struct unix_end *e)
+{
+	if (!e->m->has_firn_mode || !e->m->has_firn_uid || !e->m->has_firn_gid)
+		return 0;
+	if (fchown(e->file->fd, e->m->firn_uid, e->m->firn_gid) < 0)
+		return error_raise_call(op->error, errno, "fchown", "%s, to uid %u, gid %u", e->file->describe, e->m->firn_uid,
+					e->m->firn_gid);
+	if (fchmod(e->file->fd, e->m->firn_mode & 07777) < 0)
+		return error_raise_call(op->error, errno, "fchmod", "%s", e->file->describe);
+	return 0;
+}
+
 /* The closed peer: with unread data in it, its end is reported as ECONNRESET. */
 static void close_spare(struct unix_end *e)
 {
@@ -92,7 +106,9 @@ static int finish_end(struct operation *op, struct unix_end *e)
 	if (e->m->has_firn_peek_off &&
 	    setsockopt(e->file->fd, SOL_SOCKET, SO_PEEK_OFF, &e->m->firn_peek_off, sizeof(e->m->firn_peek_off)) < 0)
 		return error_raise_call(op->error, errno, "setsockopt(SO_PEEK_OFF)", "%s", e->file->describe);
-	r = socket_opts_apply(op, e->file->fd, e->m->opts, e->file->describe);
+	r = apply_inode(op, e);
+	if (r == 0)
+		r = socket_opts_apply(op, e->file->fd, e->m->opts, e->file->describe);
 	if (r == 0)
 		r = fown_apply(op, e->file->fd, e->m->fown, e->file->describe);
 	return r;
@@ -122,10 +138,11 @@ void unix_release(struct operation *op, struct file *f)
 {
 	struct unix_end *e = f->state;
 
+	(void)op;
 	if (!e)
 		return;
 	if (e->spare >= 0)
 		close(e->spare);
 	e->spare = -1;
-	unix_name_remove(op, e->m, &e->made);
+	unix_name_remove(&e->made);
 }

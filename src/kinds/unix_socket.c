@@ -158,6 +158,10 @@ static int dump_entry(struct operation *op, struct file *f, const struct unix_di
 	m->state = d->state;
 	m->flags = socket_flags(&f->facts);
 	m->backlog = d->wqueue;
+	m->has_firn_mode = m->has_firn_uid = m->has_firn_gid = true;
+	m->firn_mode = f->facts.st.st_mode & 07777;
+	m->firn_uid = f->facts.st.st_uid;
+	m->firn_gid = f->facts.st.st_gid;
 	m->peer = d->peer;
 	if (d->shutdown & 3) {
 		m->has_shutdown = true;

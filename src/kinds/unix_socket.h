@@ -6,7 +6,13 @@
 #include "kinds/socket.h"
 #include "sk-unix.pb-c.h"
 
-/* Between unix_socket.c (dump), the steps of a restore (unix_plan.h) and unix_name.c. */
+/* Between unix_socket.c (dump), the steps of a restore (unix_plan.h), and names: unix_name.c (dump), unix_bind.c. */
+
+#ifndef SIOCUNIXFILE
+#define SIOCUNIXFILE (SIOCPROTOPRIVATE + 0)
+#endif
+
+#define UNIX_NAME_MAX 108u /* bytes of sun_path */
 
 #define UNIX_EXTERNAL 1u /* UnixSkEntry.uflags: the socket of a process outside the tree, here only for its name */
 
@@ -25,12 +31,12 @@ static inline bool unix_name_is_path(const ProtobufCBinaryData *name)
 
 /* A socket file that the restore made, and only that one, is taken away again. */
 struct unix_made {
-	bool is;
+	const char *path;	/* NULL: none */
 	dev_t dev;
 	ino_t ino;
 };
 
-/* Whom SO_PEERCRED and SO_PEERGROUPS name. pid 0: it does not matter. */
+/* Whom SO_PEERCRED and SO_PEERGROUPS name. pid 0: it does not matter; -1: a process of its own all the same. */
 struct unix_creds {
 	bool known;
 	pid_t pid;
@@ -53,7 +59,7 @@ int unix_name_bind(struct operation *op, int fd, const UnixSkEntry *m, const cha
 int unix_name_connect(int fd, const struct unix_target *to, const struct unix_creds *as, pid_t *ret_pid);
 int unix_name_send(int fd, const struct unix_target *to, const struct msghdr *message);
 /* Best effort. */
-void unix_name_remove(struct operation *op, const UnixSkEntry *m, struct unix_made *made);
+void unix_name_remove(struct unix_made *made);
 
 /* A socket, and the task that asked for it as far as the image tells: for images without the ids of SO_PEERCRED. */
 struct unix_socket_holder {

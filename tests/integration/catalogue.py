@@ -113,10 +113,12 @@ ENTRIES = [
     Entry("unix_rights", ("epoll",), criu="an epoll that only a queue holds loses what it watches"),
     Entry("unix_rights", ("many",), criu="the 253rd descriptor of a message is lost"),
     Entry("unix_rights", ("dgram",), criu="an empty message is lost"),
+    *each("unix_names", "relative", "left", "long", "modes", "autobind", "moved", "gone_dir"),
+    Entry("unix_names", ("chroot",), root_only=True, inner="new"),
     Entry("unix_creds", ("pids",), criu="SO_PEERCRED names the process that restores"),
     Entry("unix_creds", ("groups",), root_only=True, criu="SO_PEERCRED names the user who restores"),
     Entry("unix_creds", ("scm",), criu="Control messages in queue, not supported"),
     Entry("unix_sockets", ("peercred",), criu="SO_PEERCRED names the user who restores"),
-    Entry("unix_sockets", ("refiled",), refused="is no socket any more"),
+    Entry("unix_sockets", ("refiled",)),
     *each("tcp_listen", "4", "6", "both", criu="SO_PASSCRED of a TCP socket cannot be read on Linux 6.18"),
 ]
