@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "kinds/common.h"
+#include "kinds/inherit.h"
 #include "kinds/registry.h"
 #include "kinds/unix_plan.h"
 #include "watch/recorder.h"
@@ -73,6 +74,25 @@ static int make_socket(struct operation *op, struct unix_end *e)
 	return 0;
 }
 
+/* What the caller gives is used as it is: name, options and flags are his. */
+static int take_inherited(struct operation *op, struct unix_end *e)
+{
+	int domain = -1, type = -1, r;
+	socklen_t len = sizeof(int);
+	char key[32];
+
+	r = inherit_take(op, unix_inherit_key(e->m->ino, key), e->file->describe, &e->file->fd);
+	if (r < 0)
+		return r;
+	(void)getsockopt(e->file->fd, SOL_SOCKET, SO_DOMAIN, &domain, &len);
+	(void)getsockopt(e->file->fd, SOL_SOCKET, SO_TYPE, &type, &len);
+	if (domain != AF_UNIX || type != (int)e->m->type)
+		return error_raise(op->error, EINVAL, "--inherit-fd for %s: it is no unix socket of the same type", key);
+	e->named = e->connected = true;
+	e->file->opened_as_wanted = true;
+	return 0;
+}
+
 static int make_sockets(struct operation *op, struct unix_plan *plan)
 {
 	int r = 0;
@@ -80,6 +100,10 @@ static int make_sockets(struct operation *op, struct unix_plan *plan)
 	for (size_t i = 0; i < plan->n; i++)
 		find_creds(plan->ends[i]);
 	unix_choose_accepted(plan);
+	for (size_t i = 0; r == 0 && i < plan->n; i++) {
+		if (plan->ends[i]->inherited)
+			r = take_inherited(op, plan->ends[i]);
+	}
 	for (size_t i = 0; r == 0 && i < plan->n; i++) {
 		struct unix_end *e = plan->ends[i];
 
@@ -130,7 +154,7 @@ static int listen_all(struct operation *op, const struct unix_plan *plan)
 	for (size_t i = 0; r == 0 && i < plan->n; i++) {
 		const struct unix_end *e = plan->ends[i];
 
-		if (e->m->state == TCP_LISTEN && !unix_is_external(e))
+		if (e->m->state == TCP_LISTEN && !unix_is_external(e) && !e->inherited)
 			r = unix_listen_end(op, e->file->fd, e, &e->creds, (int)e->m->backlog);
 	}
 	return r;
@@ -142,7 +166,7 @@ static int set_flags(struct operation *op, const struct unix_plan *plan)
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < plan->n; i++) {
-		if (plan->ends[i]->file->fd >= 0)
+		if (plan->ends[i]->file->fd >= 0 && !plan->ends[i]->inherited)
 			r = file_set_flags(op, plan->ends[i]->file, plan->ends[i]->m->flags);
 	}
 	return r;

@@ -7,6 +7,7 @@
 #include <sys/un.h>
 
 #include "kinds/common.h"
+#include "kinds/inherit.h"
 #include "kinds/registry.h"
 #include "kinds/unix_plan.h"
 
@@ -41,9 +42,17 @@ static bool same_name(const struct unix_end *a, const struct unix_end *b)
 
 /* ---- decode ---- */
 
+/* CRIU writes the zero behind a path that fills sun_path too. */
+static size_t name_length(const ProtobufCBinaryData *name)
+{
+	bool has_end = name->len == UNIX_NAME_MAX + 1 && unix_name_is_path(name) && name->data[UNIX_NAME_MAX] == '\0';
+
+	return has_end ? UNIX_NAME_MAX : name->len;
+}
+
 static int check_name(struct operation *op, const struct file *f, const UnixSkEntry *m)
 {
-	if (m->name.len > UNIX_NAME_MAX || (m->firn_path && (m->firn_path[0] != '/' || strlen(m->firn_path) >= PATH_MAX)))
+	if (name_length(&m->name) > UNIX_NAME_MAX || (m->firn_path && (m->firn_path[0] != '/' || strlen(m->firn_path) >= PATH_MAX)))
 		return raise_damaged(op, f, "the name of a unix socket");
 	if (!unix_name_is_path(&m->name) || m->name.data[0] == '/')
 		return 0;
@@ -67,8 +76,6 @@ static int check_entry(struct operation *op, const struct file *f, const UnixSkE
 		return raise_damaged(op, f, "the state of a unix socket");
 	if (m->state == TCP_LISTEN && m->type == SOCK_DGRAM && !(m->uflags & UNIX_EXTERNAL))
 		return raise_damaged(op, f, "the state of a unix socket");
-	if ((m->uflags & UNIX_EXTERNAL) && m->name.len == 0)
-		return raise_damaged(op, f, "the name of a unix socket");
 	if (m->has_firn_peek_off && m->firn_peek_off > INT32_MAX)
 		return raise_damaged(op, f, "the peek offset of a unix socket");
 	if ((m->has_firn_peer_pid && m->firn_peer_pid > INT32_MAX) || m->n_firn_peer_groups > NGROUPS_MAX)
@@ -82,7 +89,7 @@ static int check_entry(struct operation *op, const struct file *f, const UnixSkE
 
 int unix_decode(struct operation *op, struct file *f)
 {
-	const UnixSkEntry *m = f->entry->usk;
+	UnixSkEntry *m = f->entry->usk;
 	struct unix_plan *plan;
 	struct unix_end *e;
 	char text[256];
@@ -97,6 +104,7 @@ int unix_decode(struct operation *op, struct file *f)
 		r = unix_plan(op, &plan);
 	if (r < 0)
 		return r;
+	m->name.len = name_length(&m->name);
 	if (plan->n == plan->room) {
 		size_t room = plan->room ? plan->room * 2 : 32;
 
@@ -146,20 +154,36 @@ static struct unix_end *find_end(const struct unix_plan *plan, uint32_t ino)
 
 static int resolve_peer(struct operation *op, const struct unix_plan *plan, struct unix_end *e)
 {
+	char key[32];
+
 	if (e->m->firn_closed && (e->m->peer == 0 || e->m->type == SOCK_DGRAM || !e->file->mapped_only))
 		return raise_damaged(op, e->file, "the closed client of a listening unix socket");
+	e->inherited = !unix_is_external(e) && inherit_find(op, unix_inherit_key(e->m->ino, key)) >= 0;
 	if (e->m->peer == 0)
 		return 0;
 	e->peer = find_end(plan, e->m->peer);
 	if (!e->peer)
 		return raise_damaged(op, e->file, "the peer of a unix socket");
-	if (e->m->state == TCP_LISTEN || e->peer->m->type != e->m->type)
+	if (e->m->state == TCP_LISTEN || (e->peer->m->type != e->m->type && !unix_is_external(e->peer)))
 		return raise_damaged(op, e->file, "the connection of a unix socket");
 	e->mutual = e->peer != e && e->peer->m->peer == e->m->ino && !unix_is_external(e->peer);
 	if (e->mutual && e->m->firn_closed)
 		return raise_damaged(op, e->file, "the closed client of a listening unix socket");
-	if (e->mutual)
+	if (e->mutual && !e->inherited)
 		return 0;
+	if (e->mutual) {
+		error_raise(op->error, EINVAL, "--inherit-fd for %s: the other end of %s is in the images too",
+			    key, e->file->describe);
+		return -EINVAL;
+	}
+	if (e->inherited)
+		return 0;
+	if (unix_is_external(e->peer) && (e->m->type != SOCK_DGRAM || e->peer->m->name.len == 0)) {
+		error_raise(op->error, EOPNOTSUPP, "%s: it was connected to a socket of a process outside the tree",
+			    e->file->describe);
+		error_hint(op->error, "Give another one in its place: --inherit-fd fd[N]:%s", key);
+		return -EOPNOTSUPP;
+	}
 	if (e->m->type != SOCK_DGRAM) {
 		e->waiting = e->m->state == TCP_ESTABLISHED && e->peer->m->state == TCP_LISTEN && !unix_is_external(e->peer);
 		return e->waiting ? 0 : raise_damaged(op, e->file, "the peer of a unix socket");
@@ -181,7 +205,7 @@ static int check_receiver(struct operation *op, const struct packet *p)
 	const struct file *f = files_find(op, id);
 	const struct unix_end *e = f && f->kind == &kind_unix_socket ? f->state : NULL;
 
-	if (e && !unix_is_external(e) && (p->backlog_of ? e->waiting : e->m->state != TCP_LISTEN && !e->m->firn_closed))
+	if (e && !unix_is_external(e) && !e->inherited && (p->backlog_of ? e->waiting : e->m->state != TCP_LISTEN && !e->m->firn_closed))
 		return 0;
 	return error_raise(op->error, EINVAL, "sk-queues.img: a packet for file %u, which is no socket that takes packets", id);
 }

@@ -127,7 +127,7 @@ int unix_finish(struct operation *op, struct file *f)
 	if (r == 0)
 		r = connect_datagrams(op, plan);
 	for (size_t i = 0; r == 0 && i < plan->n; i++) {
-		if (!unix_is_external(plan->ends[i]))
+		if (!unix_is_external(plan->ends[i]) && !plan->ends[i]->inherited)
 			r = finish_end(op, plan->ends[i]);
 	}
 	plan->finished = r == 0;

@@ -35,6 +35,12 @@ const char *unix_name_text(struct operation *op, const uint8_t *name, size_t len
 	return text ? text : "?";
 }
 
+const char *unix_inherit_key(uint32_t ino, char *buf)
+{
+	(void)snprintf(buf, 32, "socket:[%u]", ino);
+	return buf;
+}
+
 static int read_fd_link(int fd, char *buf, size_t size)
 {
 	char link[32];

@@ -20,6 +20,7 @@ struct unix_end {
 	bool mutual;		 /* the peer's peer is this end */
 	struct unix_creds creds; /* what SO_PEERCRED says */
 	bool by_listener;	 /* made by connect() and accept() */
+	bool inherited;		 /* the caller of the restore gave it */
 	bool waiting;		 /* in the backlog of its peer, a listener */
 	bool by_passing;	 /* the same, by a listener that passes: the two ends name different callers */
 	bool named;		 /* it has its name */

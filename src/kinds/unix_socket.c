@@ -9,6 +9,7 @@
 
 #include "base/cleanup.h"
 #include "kinds/common.h"
+#include "kinds/inherit.h"
 #include "kinds/registry.h"
 #include "kinds/unix_facts.h"
 #include "watch/recorder.h"
@@ -37,6 +38,25 @@ static int check_datagram_peer(struct operation *op, const struct file *f, const
 	return -EOPNOTSUPP;
 }
 
+/* Is it named by --external unix[INODE]? A restore is given it by --inherit-fd. */
+static bool is_external(const struct operation *op, const struct unix_diag *d)
+{
+	char key[32];
+
+	(void)snprintf(key, sizeof(key), "unix[%u]", d->ino);
+	return external_listed(op, key);
+}
+
+static int check_external(struct operation *op, const struct file *f, const struct unix_diag *d)
+{
+	if (d->rqueue == 0)
+		return 0;
+	error_raise(op->error, EOPNOTSUPP, "%s: %u bytes wait in its queue, and a restore is given another socket in its place",
+		    facts_describe(op, &f->facts), d->rqueue);
+	error_hint(op->error, "Let the program read them, then dump again.");
+	return -EOPNOTSUPP;
+}
+
 /* @all: the queues were read too. */
 static int check_peer(struct operation *op, const struct file *f, const struct unix_facts *facts,
 		      const struct unix_diag *d, bool all)
@@ -53,6 +73,8 @@ static int check_peer(struct operation *op, const struct file *f, const struct u
 	if (!peer)
 		return error_raise(op->error, ESTALE, "%s: its peer, socket %u, is not among the kernel's unix sockets",
 				   facts_describe(op, &f->facts), d->peer);
+	if (is_external(op, d))
+		return check_external(op, f, d);
 	if (d->type == SOCK_DGRAM && peer->name_len > 0 && peer->peer != d->ino) {
 		if (op->options->ext_unix_sk)
 			return 0;
@@ -64,8 +86,9 @@ static int check_peer(struct operation *op, const struct file *f, const struct u
 	}
 	error_raise(op->error, EOPNOTSUPP, "%s: its peer is socket %u (%s) of a process outside the tree",
 		    facts_describe(op, &f->facts), d->peer, unix_name_text(op, peer->name, peer->name_len));
-	error_hint(op->error, "Dump both ends in one tree, or close the connection first. "
-			      "--ext-unix-sk is for datagram sockets connected to a name.");
+	error_hint(op->error, "Dump both ends in one tree, or close the connection first, or dump with --external unix[%u] and "
+			      "restore with --inherit-fd fd[N]:socket:[%u]. --ext-unix-sk is for datagram sockets connected to a "
+			      "name.", d->ino, d->ino);
 	return -EOPNOTSUPP;
 }
 
@@ -279,7 +302,7 @@ static int add_external(struct operation *op, const struct unix_diag *d)
 		if (f->kind == &kind_unix_socket && f->entry->usk && f->entry->usk->ino == d->ino)
 			return 0;
 	}
-	m = unix_add_entry(op, d->type, &f);
+	m = unix_add_entry(op, SOCK_DGRAM, &f); /* as CRIU has it */
 	if (!m)
 		return -ENOMEM;
 	m->ino = d->ino;

@@ -24,6 +24,8 @@ int unix_name_check(struct operation *op, const struct file *f, const uint8_t *n
 int unix_dump_peer_ids(struct operation *op, int fd, const char *describe, UnixSkEntry *m);
 /* A name for messages, in the arena: "/run/x", "@abstract" (as ss(8) has it), "unnamed". */
 const char *unix_name_text(struct operation *op, const uint8_t *name, size_t len);
+/* "socket:[INODE]", the key of --inherit-fd, in @buf of 32 bytes. */
+const char *unix_inherit_key(uint32_t ino, char *buf);
 static inline bool unix_name_is_path(const ProtobufCBinaryData *name)
 {
 	return name->len > 0 && name->data[0] != '\0';
