@@ -56,6 +56,8 @@ struct packet_list {
 /* Reads the receive queue of the unix socket @f without taking anything out and appends it to @ret. Descriptors in it
  * become files of the table. */
 int packets_peek(struct operation *op, const struct file *f, int type, struct packet_list *ret);
+/* Refuses a stream with an urgent byte (MSG_OOB) in its queue. Disturbs nobody. 0 or -errno, raised. */
+int packets_check_urgent(struct operation *op, const char *describe, int fd);
 /* Turns p->fds into files, which are added to the table where they are not there yet; takes the descriptors. */
 int packet_resolve_rights(struct operation *op, const struct file *holder, struct packet *p);
 

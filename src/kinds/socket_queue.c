@@ -192,15 +192,14 @@ static int peek_one(struct peek *k, struct packet_list *l)
 }
 
 /* A byte sent with MSG_OOB (unix streams have it since Linux 5.15) sits apart from the queue. */
-static int check_urgent(const struct peek *k)
+int packets_check_urgent(struct operation *op, const char *describe, int fd)
 {
 	char byte;
 
-	if (recv(k->fd, &byte, 1, MSG_OOB | MSG_PEEK | MSG_DONTWAIT) <= 0)
+	if (recv(fd, &byte, 1, MSG_OOB | MSG_PEEK | MSG_DONTWAIT) <= 0)
 		return 0;
-	error_raise(k->op->error, EOPNOTSUPP, "%s: an urgent byte (MSG_OOB) waits in its queue, which is not carried",
-		    k->file->describe);
-	error_hint(k->op->error, "Let the program receive it, then dump again.");
+	error_raise(op->error, EOPNOTSUPP, "%s: an urgent byte (MSG_OOB) waits in its queue, which is not carried", describe);
+	error_hint(op->error, "Let the program receive it, then dump again.");
 	return -EOPNOTSUPP;
 }
 
@@ -239,7 +238,7 @@ int packets_peek(struct operation *op, const struct file *f, int type, struct pa
 	if (r <= 0)
 		return r;
 	if (type == SOCK_STREAM) {
-		r = check_urgent(&k);
+		r = packets_check_urgent(op, f->describe, k.fd);
 		if (r < 0)
 			return r;
 	}

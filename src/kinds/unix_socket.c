@@ -113,6 +113,8 @@ static int unix_check_all(struct operation *op)
 			r = check_peer(op, f, facts, d, false);
 		if (r == 0)
 			r = unix_name_check(op, f, d->name, d->name_len);
+		if (r == 0 && d->type == SOCK_STREAM && d->state == TCP_ESTABLISHED)
+			r = packets_check_urgent(op, facts_describe(op, &f->facts), f->facts.fd);
 	}
 	return r;
 }
