@@ -132,8 +132,9 @@ static const char *place_of(struct operation *op, const UnixSkEntry *m)
 struct passing_call {
 	int fd;             /* the socket */
 	int folder;         /* the passing folder */
-	int target;         /* the folder that the file goes to, or -1: it is deleted */
-	const char *base;   /* its name there */
+	char name[32];      /* its name in target */
+	int target;         /* the folder that the file goes to */
+	const char *base;   /* its name there; NULL: it is deleted */
 	struct unix_address address;
 };
 
@@ -177,7 +178,7 @@ static int call_bind_passing(void *arg)
 	make_way(path, true);
 	if (bind(c->fd, (const struct sockaddr *)&c->address.sun, c->address.len) < 0)
 		r = -errno;
-	else if (c->target < 0)
+	else if (!c->base)
 		(void)unlink(path);
 	else if (renameat(AT_FDCWD, path, c->target, c->base) < 0) {
 		r = -errno;
@@ -186,10 +187,13 @@ static int call_bind_passing(void *arg)
 	make_way(path, false);
 	if (relative && chdir("/") == 0)
 		make_way(deep, false);
+	/* Here, so that nothing is left when the engine dies. */
+	(void)unlinkat(c->target, c->name, AT_REMOVEDIR);
 	return r;
 }
 
-/* The folder in which the passing one is made: the file's own, so that it can go there by rename(). */
+/* The folder in which the passing one is made: the file's own, so that it can go there by rename(). ret_base: the file's name in
+ * it; NULL: the folder is gone, and this is another. */
 static int open_target(struct operation *op, const UnixSkEntry *m, const char *place, const char **ret_base)
 {
 	const char *slash = strrchr(place, '/');
@@ -204,6 +208,7 @@ static int open_target(struct operation *op, const UnixSkEntry *m, const char *p
 	if (fd >= 0 || !m->deleted)
 		return fd < 0 ? -errno : fd;
 	/* The folder of a deleted file may be gone too. */
+	*ret_base = NULL;
 	fd = openat(op->images.fd, ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	return fd < 0 ? -errno : fd;
 }
@@ -211,25 +216,31 @@ static int open_target(struct operation *op, const UnixSkEntry *m, const char *p
 static int bind_passing(struct operation *op, int fd, const UnixSkEntry *m, const char *describe, const char *place)
 {
 	const struct unix_creds self = { .known = true, .pid = -1, .uid = geteuid(), .gid = getegid() };
-	struct passing_call c = { .fd = fd, .target = -1 };
+	struct passing_call c = { .fd = fd };
 	AUTOCLOSE int target = -1, folder = -1;
-	char name[64];
+	const char *path;
 	int r;
 
-	(void)snprintf(name, sizeof(name), ".firn-%d-socket", getpid());
+	(void)snprintf(c.name, sizeof(c.name), ".firn-%d-socket", getpid());
 	address_of(m, &c.address);
 	target = open_target(op, m, place, &c.base);
 	if (target < 0)
 		return error_raise_call(op->error, -target, "open", "%s, folder of %s", describe, place);
-	if (mkdirat(target, name, 0700) < 0)
+	path = c.base ? arena_printf(&op->arena, "%.*s%s", (int)(c.base - place), place, c.name) : NULL;
+	if (path)
+		recorder_name_add(path);
+	if (mkdirat(target, c.name, 0700) < 0)
 		return error_raise_call(op->error, errno, "mkdir", "%s, a passing folder beside %s", describe, place);
-	folder = openat(target, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	folder = openat(target, c.name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	c.folder = folder;
-	if (!m->deleted)
-		c.target = target;
+	c.target = target;
+	if (m->deleted)
+		c.base = NULL;
 	recorder_step(0, NULL, "bind", "socket file %s", place);
 	r = folder < 0 ? -errno : unix_call_as(&self, call_bind_passing, &c, sizeof(c), NULL);
-	(void)unlinkat(target, name, AT_REMOVEDIR);
+	(void)unlinkat(target, c.name, AT_REMOVEDIR);
+	if (path)
+		recorder_name_remove(path);
 	return r < 0 ? error_raise_call(op->error, -r, "bind", "%s", describe) : 0;
 }
 
