@@ -90,9 +90,10 @@ static int dump_memory(void *arg)
 static int write_images(void *arg)
 {
 	struct operation *op = arg;
-	int r = files_write(op);
+	int r = images_write_tree(op);
 
-	return r == 0 ? images_write_tree(op) : r;
+	/* Last, since to read the queue of a connection that nobody has accepted is to take it. */
+	return r == 0 ? files_write(op) : r;
 }
 
 static int commit_images(void *arg)

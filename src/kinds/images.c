@@ -40,14 +40,24 @@ static int dump_files(struct operation *op)
 	return 0;
 }
 
+/* A socket outside of the tree: CRIU finds it only before the one that is connected to it. */
+static bool comes_first(const struct file *f)
+{
+	return f->entry->type == FD_TYPES__UNIXSK && !f->facts.task;
+}
+
 static int write_files(struct operation *op)
 {
 	struct image_writer w = { 0 };
 	int r;
 
 	r = image_writer_open(&w, &op->images, IMAGE_FILES, 0, op->error);
-	for (size_t i = 0; i < op->files->n_files && r == 0; i++)
-		r = image_write(&w, &op->files->files[i]->entry->base, op->error);
+	for (size_t i = 0; i < 2 * op->files->n_files && r == 0; i++) {
+		const struct file *f = op->files->files[i % op->files->n_files];
+
+		if (comes_first(f) == (i < op->files->n_files))
+			r = image_write(&w, &f->entry->base, op->error);
+	}
 	if (r == 0)
 		r = image_writer_close(&w, op->error);
 	image_writer_discard(&w);

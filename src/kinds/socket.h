@@ -37,7 +37,8 @@ void socket_make_room(int fd, size_t bytes);
 
 /* A packet in a receive queue; of a stream: a run of bytes. */
 struct packet {
-	uint32_t id_for;                /* the file that will receive it */
+	uint32_t id_for;                /* the file that will receive it; 0 with backlog_of */
+	uint32_t backlog_of;            /* the file whose connection waits to be accepted, with this in its queue; or 0 */
 	const uint8_t *data;
 	size_t len;
 	const uint8_t *source;          /* sun_path of the sender; NULL: it has no name */
@@ -59,6 +60,8 @@ struct packet_list {
 /* Reads the receive queue of the unix socket @f without taking anything out and appends it to @ret. Descriptors in it
  * become files of the table. */
 int packets_peek(struct operation *op, const struct file *f, int type, struct packet_list *ret);
+/* Refuses a stream with an urgent byte (MSG_OOB) in its queue. Disturbs nobody. 0 or -errno, raised. */
+int packets_check_urgent(struct operation *op, const char *describe, int fd);
 /* Turns p->fds into files, which are added to the table where they are not there yet; takes the descriptors. */
 int packet_resolve_rights(struct operation *op, const struct file *holder, struct packet *p);
 

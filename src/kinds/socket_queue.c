@@ -99,7 +99,10 @@ static int set_offset(struct peek *k)
 static ssize_t peek_raw(struct peek *k, size_t room, struct packet *p)
 {
 	_Alignas(struct cmsghdr) char control[CMSG_SPACE(SCM_RIGHTS_MAX * sizeof(int)) + 256];
-	struct sockaddr_un from;
+	union {
+		struct sockaddr_un un;
+		char room[sizeof(struct sockaddr_un) + 1]; /* a path of 108 bytes has a zero behind it */
+	} from;
 	struct iovec iov = { .iov_base = k->buf, .iov_len = room };
 	struct msghdr msg = { .msg_name = &from, .msg_namelen = sizeof(from), .msg_iov = &iov, .msg_iovlen = 1,
 			      .msg_control = control, .msg_controllen = sizeof(control) };
@@ -118,7 +121,9 @@ static ssize_t peek_raw(struct peek *k, size_t room, struct packet *p)
 		return r;
 	if (k->type != SOCK_STREAM && msg.msg_namelen > sizeof(sa_family_t) && msg.msg_namelen <= sizeof(from)) {
 		p->source_len = msg.msg_namelen - sizeof(sa_family_t);
-		p->source = arena_memdup(&k->op->arena, from.sun_path, p->source_len);
+		if (p->source_len > sizeof(from.un.sun_path))
+			p->source_len = sizeof(from.un.sun_path);
+		p->source = arena_memdup(&k->op->arena, from.un.sun_path, p->source_len);
 		if (!p->source)
 			return -ENOMEM;
 	}
@@ -187,15 +192,14 @@ static int peek_one(struct peek *k, struct packet_list *l)
 }
 
 /* A byte sent with MSG_OOB (unix streams have it since Linux 5.15) sits apart from the queue. */
-static int check_urgent(const struct peek *k)
+int packets_check_urgent(struct operation *op, const char *describe, int fd)
 {
 	char byte;
 
-	if (recv(k->fd, &byte, 1, MSG_OOB | MSG_PEEK | MSG_DONTWAIT) <= 0)
+	if (recv(fd, &byte, 1, MSG_OOB | MSG_PEEK | MSG_DONTWAIT) <= 0)
 		return 0;
-	error_raise(k->op->error, EOPNOTSUPP, "%s: an urgent byte (MSG_OOB) waits in its queue, which is not carried",
-		    k->file->describe);
-	error_hint(k->op->error, "Let the program receive it, then dump again.");
+	error_raise(op->error, EOPNOTSUPP, "%s: an urgent byte (MSG_OOB) waits in its queue, which is not carried", describe);
+	error_hint(op->error, "Let the program receive it, then dump again.");
 	return -EOPNOTSUPP;
 }
 
@@ -234,7 +238,7 @@ int packets_peek(struct operation *op, const struct file *f, int type, struct pa
 	if (r <= 0)
 		return r;
 	if (type == SOCK_STREAM) {
-		r = check_urgent(&k);
+		r = packets_check_urgent(op, f->describe, k.fd);
 		if (r < 0)
 			return r;
 	}
@@ -298,6 +302,8 @@ int packets_write(struct operation *op, const struct packet_list *l)
 		m.firn_pid = (uint32_t)p->pid;
 		m.firn_uid = p->uid;
 		m.firn_gid = p->gid;
+		m.has_firn_backlog_of = p->backlog_of != 0;
+		m.firn_backlog_of = p->backlog_of;
 		r = image_write(&w, &m.base, op->error);
 		if (r == 0)
 			r = image_write_raw(&w, p->data, p->len, op->error);
@@ -320,6 +326,7 @@ static int packet_decode(struct operation *op, struct image_reader *reader, cons
 		p->n_rights = m->scm[0]->n_rights;
 	}
 	p->id_for = m->id_for;
+	p->backlog_of = m->has_firn_backlog_of ? m->firn_backlog_of : 0;
 	p->len = m->length;
 	p->source = m->has_firn_source && m->firn_source.len ? m->firn_source.data : NULL;
 	p->source_len = m->firn_source.len;

@@ -1,17 +1,37 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include "kernel/system.h"
 #include "kinds/common.h"
 #include "kinds/unix_socket.h"
+#include "watch/recorder.h"
+
+#ifndef CLONE_FILES
+#define CLONE_FILES 0x400
+#endif
 
 /*
- * SO_PEERCRED is what the kernel noted of the caller of socketpair(), connect() or listen() (man 7 unix), so a restore
- * makes these calls with the ids of before. The raw system calls change this thread's ids alone; the real and saved ids
- * stay as they are, so the way back is open. The pid cannot be chosen: it is firn's.
+ * SO_PEERCRED and SO_PEERGROUPS are what the kernel noted of the caller of socketpair(), connect() or listen() (man 7
+ * unix): its process, ids and groups. So a restore lets a passing process make the call that has all of these: one made
+ * with the pid of before (clone3() with set_tid), which shares the engine's descriptors and ends at once. The tree does
+ * not exist yet, so its pids are free; those of others may be, since who made a socket pair has often ended. What is noted
+ * is the number, which stays when the passing process is gone; a pidfd of it (SO_PEERPIDFD) cannot be had.
  */
 
+/* Shared with the passing process. */
+struct passing {
+	int result;
+	bool done;
+	_Alignas(16) char arg[];
+};
+
+/* Raw calls: they change the calling thread alone. Real and saved ids stay. */
 static int change_ids(const struct unix_creds *c, uid_t fsuid)
 {
 	if (syscall(SYS_setgroups, c->n_groups, c->groups) < 0 || syscall(SYS_setresgid, -1, c->gid, -1) < 0 ||
@@ -22,63 +42,152 @@ static int change_ids(const struct unix_creds *c, uid_t fsuid)
 	return 0;
 }
 
-static int raise_ids(struct operation *op, int r, const struct unix_creds *c, const char *describe)
+static void __attribute__((noreturn)) pass(const struct unix_creds *c, struct passing *p, unix_call_fn call)
 {
-	return error_raise_call(op->error, -r, "setresuid", "%s, made by uid %u, gid %u", describe, c->uid, c->gid);
+	p->result = change_ids(c, geteuid());
+	if (p->result == 0)
+		p->result = call(p->arg);
+	p->done = true;
+	_exit(0);
 }
 
-int unix_creds_take(struct operation *op, const struct unix_creds *c, const char *describe, struct unix_creds *back)
+static pid_t make_passing(const struct unix_creds *c, struct passing *p, unix_call_fn call)
 {
-	int n, r;
+	struct system_clone_args args = { .flags = CLONE_FILES, .set_tid = (uint64_t)&c->pid, .set_tid_size = 1 };
+	sigset_t all, old;
+	pid_t pid;
 
-	*back = (struct unix_creds){ .uid = geteuid(), .gid = getegid() };
-	if (!c->known || (c->uid == back->uid && c->gid == back->gid))
-		return 0;
-	n = getgroups(0, NULL);
-	back->n_groups = n < 0 ? 0 : (size_t)n;
-	if (n > 0) {
-		gid_t *groups = arena_array(&op->arena, back->n_groups, sizeof(gid_t));
+	if (c->pid <= 1)
+		args.set_tid = args.set_tid_size = 0;
+	sigfillset(&all);
+	(void)pthread_sigmask(SIG_SETMASK, &all, &old);
+	pid = sys_clone3(&args, sizeof(args));
+	if (pid < 0 && args.set_tid_size) {
+		/* Somebody has the number, or it cannot be chosen here. */
+		log_info(0, "a unix socket comes back with another pid than %d in SO_PEERCRED: %s", c->pid, strerror(-pid));
+		args.set_tid = args.set_tid_size = 0;
+		pid = sys_clone3(&args, sizeof(args));
+	}
+	if (pid == 0)
+		pass(c, p, call);
+	(void)pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return pid;
+}
 
-		if (!groups)
-			return raise_no_memory(op);
-		if (getgroups(n, groups) != n)
-			return error_raise_call(op->error, errno, "getgroups", "%s", describe);
-		back->groups = groups;
+static bool are_own(const struct unix_creds *c)
+{
+	return !c->known || (c->pid == 0 && c->uid == geteuid() && c->gid == getegid());
+}
+
+int unix_call_as(const struct unix_creds *c, unix_call_fn call, void *arg, size_t size, pid_t *ret_pid)
+{
+	const size_t room = sizeof(struct passing) + size;
+	struct passing *p;
+	pid_t pid;
+	int r;
+
+	if (are_own(c)) {
+		if (ret_pid)
+			*ret_pid = getpid();
+		return call(arg);
 	}
-	back->known = true;
-	r = change_ids(c, back->uid);
-	if (r < 0) {
-		raise_ids(op, r, c, describe);
-		(void)unix_creds_give_back(op, back, describe);
-	}
+	p = mmap(NULL, room, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (p == MAP_FAILED)
+		return -errno;
+	memcpy(p->arg, arg, size);
+	pid = make_passing(c, p, call);
+	/* It never waits: what it calls does not block. */
+	while (pid > 0 && waitpid(pid, NULL, __WALL) < 0 && errno == EINTR)
+		;
+	r = pid < 0 ? pid : p->done ? p->result : -ECHILD;
+	if (pid > 0)
+		memcpy(arg, p->arg, size);
+	(void)munmap(p, room);
+	if (ret_pid)
+		*ret_pid = pid;
 	return r;
 }
 
-int unix_creds_give_back(struct operation *op, const struct unix_creds *back, const char *describe)
-{
-	int r;
+/* ---- the calls ---- */
 
-	if (!back->known)
-		return 0;
-	/* The uid first: it brings the capabilities back that the rest needs. */
-	r = syscall(SYS_setresuid, -1, back->uid, -1) < 0 ? -errno : change_ids(back, back->uid);
-	return r < 0 && !error_is_set(op->error) ? raise_ids(op, r, back, describe) : r;
+struct pair_call {
+	int type, fds[2];
+};
+
+static int call_socketpair(void *arg)
+{
+	struct pair_call *c = arg;
+
+	return socketpair(AF_UNIX, c->type | SOCK_CLOEXEC, 0, c->fds) < 0 ? -errno : 0;
+}
+
+int unix_pair_as(const struct unix_creds *c, int type, int ret_fds[2])
+{
+	struct pair_call call = { .type = type };
+	int r = unix_call_as(c, call_socketpair, &call, sizeof(call), NULL);
+
+	if (r == 0)
+		memcpy(ret_fds, call.fds, sizeof(call.fds));
+	return r;
+}
+
+struct listen_call {
+	int fd, backlog;
+};
+
+static int call_listen(void *arg)
+{
+	const struct listen_call *c = arg;
+
+	return listen(c->fd, c->backlog) < 0 ? -errno : 0;
+}
+
+int unix_listen_as(const struct unix_creds *c, int fd, int backlog)
+{
+	struct listen_call call = { .fd = fd, .backlog = backlog };
+
+	return unix_call_as(c, call_listen, &call, sizeof(call), NULL);
+}
+
+/* The one who holds the socket most likely made it. */
+static void creds_of_user(const struct task *user, struct unix_creds *ret)
+{
+	const CredsEntry *creds = user && user->core && user->core->thread_core ? user->core->thread_core->creds : NULL;
+
+	*ret = (struct unix_creds){ 0 };
+	if (creds)
+		*ret = (struct unix_creds){ .known = true, .pid = user->pid, .uid = creds->euid, .gid = creds->egid,
+					    .groups = creds->groups, .n_groups = creds->n_groups };
+}
+
+void unix_caller_of(const struct unix_socket_holder *h, struct unix_creds *ret)
+{
+	const UnixSkEntry *m = h->m;
+
+	creds_of_user(h->user, ret);
+	if (m->has_firn_caller_pid && m->has_firn_caller_uid && m->has_firn_caller_gid)
+		*ret = (struct unix_creds){ .known = true, .pid = (pid_t)m->firn_caller_pid, .uid = m->firn_caller_uid,
+					    .gid = m->firn_caller_gid, .groups = m->firn_caller_groups,
+					    .n_groups = m->n_firn_caller_groups };
 }
 
 void unix_creds_of(const struct unix_socket_holder *h, struct unix_creds *ret)
 {
-	const CredsEntry *creds = NULL;
 	const UnixSkEntry *m = h->m;
+	struct unix_creds user;
 
-	*ret = (struct unix_creds){ 0 };
-	if (h->user && h->user->core && h->user->core->thread_core)
-		creds = h->user->core->thread_core->creds;
-	if (m->has_firn_peer_uid && m->has_firn_peer_gid)
-		*ret = (struct unix_creds){ .known = true, .uid = m->firn_peer_uid, .gid = m->firn_peer_gid };
-	else if (creds)
-		*ret = (struct unix_creds){ .known = true, .uid = creds->euid, .gid = creds->egid };
-	if (creds && ret->uid == creds->euid && ret->gid == creds->egid) {
-		ret->groups = creds->groups;
-		ret->n_groups = creds->n_groups;
+	creds_of_user(h->user, &user);
+	if (!m->has_firn_peer_uid || !m->has_firn_peer_gid) {
+		*ret = user;
+		return;
+	}
+	*ret = (struct unix_creds){ .known = true, .uid = m->firn_peer_uid, .gid = m->firn_peer_gid };
+	if (m->has_firn_peer_pid) {
+		ret->pid = (pid_t)m->firn_peer_pid;
+		ret->groups = m->firn_peer_groups;
+		ret->n_groups = m->n_firn_peer_groups;
+	} else if (user.known && user.uid == ret->uid && user.gid == ret->gid) {
+		ret->groups = user.groups;
+		ret->n_groups = user.n_groups;
 	}
 }

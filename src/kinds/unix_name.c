@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "kinds/common.h"
@@ -15,14 +16,10 @@
 #include "watch/recorder.h"
 
 /*
- * Names of unix sockets. A path is kept by the kernel as it was given to bind(): it may be relative to a working
- * directory of long ago (name_dir in the image) and its file may be gone. SIOCUNIXFILE (Linux 4.12) opens the very file
+ * Names of unix sockets, in a dump. A path is kept by the kernel as it was given to bind(): it may be relative to a working
+ * directory of long ago (name_dir in the image) or to another root directory, and its file may be elsewhere or gone. SIOCUNIXFILE (Linux 4.12) opens the very file
  * the socket is bound to, whatever became of its name.
  */
-#ifndef SIOCUNIXFILE
-#define SIOCUNIXFILE (SIOCPROTOPRIVATE + 0)
-#endif
-
 static const char deleted_mark[] = " (deleted)";
 
 const char *unix_name_text(struct operation *op, const uint8_t *name, size_t len)
@@ -38,6 +35,12 @@ const char *unix_name_text(struct operation *op, const uint8_t *name, size_t len
 	return text ? text : "?";
 }
 
+const char *unix_inherit_key(uint32_t ino, char *buf)
+{
+	(void)snprintf(buf, 32, "socket:[%u]", ino);
+	return buf;
+}
+
 static int read_fd_link(int fd, char *buf, size_t size)
 {
 	char link[32];
@@ -51,48 +54,75 @@ static int read_fd_link(int fd, char *buf, size_t size)
 	return (size_t)n == size - 1 ? -ENAMETOOLONG : 0;
 }
 
-static int refuse_moved(struct operation *op, const struct file *f, const char *name, const char *now)
+/* Is that the socket file? */
+static bool is_at(const char *path, const struct stat *st)
 {
-	error_raise(op->error, EOPNOTSUPP, "%s: bound to %s, but its socket file is %s now",
-		    facts_describe(op, &f->facts), name, now);
-	error_hint(op->error, "A renamed socket file, and one below another root directory, are not carried yet.");
-	return -EOPNOTSUPP;
+	struct stat there;
+
+	return lstat(path, &there) == 0 && there.st_dev == st->st_dev && there.st_ino == st->st_ino;
+}
+
+/* The folder in which a relative name leads to the file @now: the file's own where the name has no way to others, or else
+ * where the task is. In the arena; NULL: not known, or no memory. */
+static char *directory_of(struct operation *op, const struct file *f, const char *name, const char *now,
+			  const struct stat *st)
+{
+	size_t len, total = strlen(now);
+	char *cwd, *path;
+
+	while (strncmp(name, "./", 2) == 0)
+		name += 2;
+	len = strlen(name);
+	if (total > len && now[total - len - 1] == '/' && strcmp(now + total - len, name) == 0)
+		return total - len - 1 == 0 ? arena_strdup(&op->arena, "/")
+					    : arena_printf(&op->arena, "%.*s", (int)(total - len - 1), now);
+	if (!f->facts.task || read_proc_link(f->facts.task->proc_fd, "cwd", &op->arena, &cwd) < 0)
+		return NULL;
+	path = arena_printf(&op->arena, "%s/%s", cwd, name);
+	if (!path)
+		return NULL;
+	recorder_step(f->facts.task->pid, f->facts.task->comm, "lstat", "socket file %s", path);
+	return is_at(path, st) ? cwd : NULL;
 }
 
 /*
- * A deleted name is bound and deleted again in a restore: whatever is at the path now must be out of the way by then.
- * That is so when nothing is there or a socket file, which the tree takes along or which a restore looks at.
+ * @now: path of the socket file as the kernel tells it. Where its name does not lead there (it was renamed, the name is
+ * relative to a folder that nobody is in any more, or below another root directory), the image says where it is besides.
  */
-static int check_deleted(struct operation *op, const struct file *f, const char *path)
+static int dump_place(struct operation *op, const struct file *f, const char *name, char *now, const struct stat *st,
+		      UnixSkEntry *m)
 {
-	struct stat st;
+	bool there = m->deleted;
 
-	recorder_step(f->facts.task->pid, f->facts.task->comm, "lstat", "former socket file %s", path);
-	if (lstat(path, &st) < 0 || S_ISSOCK(st.st_mode))
+	if (name[0] != '/') {
+		m->name_dir = directory_of(op, f, name, now, st);
+		there |= m->name_dir != NULL;
+		if (!m->name_dir)
+			m->name_dir = arena_strdup(&op->arena, "/");
+		if (!m->name_dir)
+			return raise_no_memory(op);
+	} else if (!there) {
+		recorder_step(f->facts.task->pid, f->facts.task->comm, "lstat", "socket file %s", name);
+		there = is_at(name, st);
+	}
+	if (there)
 		return 0;
-	error_raise(op->error, EOPNOTSUPP, "%s: bound to %s, which was deleted and is no socket any more",
-		    facts_describe(op, &f->facts), path);
-	error_hint(op->error, "A restore could not bind it to that path: move away what is there, then dump again.");
-	return -EOPNOTSUPP;
-}
-
-/* @now: path of the socket file as the kernel tells it. A relative name must be its tail. */
-static int dump_directory(struct operation *op, const struct file *f, const char *name, char *now, UnixSkEntry *m)
-{
-	size_t len = strlen(name), total = strlen(now);
-
-	if (total <= len || now[total - len - 1] != '/' || strcmp(now + total - len, name) != 0)
-		return refuse_moved(op, f, name, now);
-	now[total - len - 1] = '\0';
-	m->name_dir = arena_strdup(&op->arena, now[0] ? now : "/");
-	return m->name_dir ? 0 : raise_no_memory(op);
+	recorder_step(f->facts.task->pid, f->facts.task->comm, "lstat", "socket file %s", now);
+	if (!is_at(now, st)) {
+		error_raise(op->error, EOPNOTSUPP, "%s: bound to %s, and its socket file is not at %s, where the kernel says it is",
+			    facts_describe(op, &f->facts), name, now);
+		error_hint(op->error, "A socket file in another mount namespace, or hidden by a mount, is not carried.");
+		return -EOPNOTSUPP;
+	}
+	m->firn_path = arena_strdup(&op->arena, now);
+	return m->firn_path ? 0 : raise_no_memory(op);
 }
 
 static int dump_path(struct operation *op, const struct file *f, const char *name, int fd, UnixSkEntry *m)
 {
 	FilePermsEntry *perms = arena_alloc(&op->arena, sizeof(*perms));
 	char now[PATH_MAX + sizeof(deleted_mark)];
-	struct stat st, there;
+	struct stat st;
 	size_t len;
 	int r;
 
@@ -117,25 +147,18 @@ static int dump_path(struct operation *op, const struct file *f, const char *nam
 		m->has_deleted = m->deleted = true;
 		if (len > strlen(deleted_mark) && strcmp(now + len - strlen(deleted_mark), deleted_mark) == 0)
 			now[len - strlen(deleted_mark)] = '\0';
-		r = check_deleted(op, f, name[0] == '/' ? name : now);
-		if (r < 0)
-			return r;
 	}
-	if (name[0] != '/')
-		return dump_directory(op, f, name, now, m);
-	if (m->deleted)
-		return 0;
-	recorder_step(f->facts.task->pid, f->facts.task->comm, "stat", "socket file %s", name);
-	if (stat(name, &there) < 0 || there.st_dev != st.st_dev || there.st_ino != st.st_ino)
-		return refuse_moved(op, f, name, now);
-	return 0;
+	return dump_place(op, f, name, now, &st, m);
 }
 
 int unix_name_dump(struct operation *op, const struct file *f, const uint8_t *name, size_t len, UnixSkEntry *m)
 {
-	char path[sizeof(((struct sockaddr_un *)0)->sun_path) + 1];
+	char path[UNIX_NAME_MAX + 1];
 	AUTOCLOSE int fd = -1;
 
+	/* A path that fills sun_path has a zero behind it for the kernel (man 7 unix, "BUGS"). */
+	if (len == UNIX_NAME_MAX + 1 && name[0] != '\0' && name[UNIX_NAME_MAX] == '\0')
+		len--;
 	m->name.data = (uint8_t *)name;
 	m->name.len = len;
 	if (len == 0 || name[0] == '\0')
@@ -160,235 +183,4 @@ int unix_name_check(struct operation *op, const struct file *f, const uint8_t *n
 		return raise_no_memory(op);
 	unix_sk_entry__init(m);
 	return unix_name_dump(op, f, name, len, m);
-}
-
-/* ---- restore ---- */
-
-struct unix_address {
-	struct sockaddr_un sun;
-	char end; /* a path may fill sun_path to its last byte */
-	socklen_t len;
-};
-
-static void address_of(const UnixSkEntry *m, struct unix_address *a)
-{
-	memset(a, 0, sizeof(*a));
-	a->sun.sun_family = AF_UNIX;
-	memcpy(a->sun.sun_path, m->name.data, m->name.len); /* decode checked that it fits */
-	a->len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + m->name.len);
-}
-
-/* The working directory is the process's own; only the worker moves it, and puts it back at once. */
-static int enter_directory(const UnixSkEntry *m, int *ret_back)
-{
-	int back, r;
-
-	*ret_back = -1;
-	if (!m->name_dir || !unix_name_is_path(&m->name) || m->name.data[0] == '/')
-		return 0;
-	back = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (back < 0)
-		return -errno;
-	if (chdir(m->name_dir) < 0) {
-		r = -errno;
-		close(back);
-		return r;
-	}
-	*ret_back = back;
-	return 0;
-}
-
-static void leave_directory(int back)
-{
-	if (back < 0)
-		return;
-	if (fchdir(back) < 0)
-		log_warn(0, "cannot go back to the working directory");
-	close(back);
-}
-
-/*
- * No living socket is behind the file when the kernel says ECONNREFUSED. It finds a socket by the file, in whatever
- * network namespace, and compares the types before anything else: a datagram socket that knocks is told EPROTOTYPE by
- * every stream and seqpacket socket, listening or only bound, and no server sees a connection of it.
- */
-static bool is_stale(const struct unix_address *a)
-{
-	AUTOCLOSE int probe = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-
-	return probe >= 0 && connect(probe, (const struct sockaddr *)&a->sun, a->len) < 0 && errno == ECONNREFUSED;
-}
-
-static int remove_stale(struct operation *op, const UnixSkEntry *m, const struct unix_address *a, const char *describe)
-{
-	const char *name = unix_name_text(op, m->name.data, m->name.len);
-	struct stat st;
-
-	recorder_step(0, NULL, "lstat", "socket file %s", name);
-	if (lstat(a->sun.sun_path, &st) < 0)
-		return errno == ENOENT ? 0 : error_raise_call(op->error, errno, "lstat", "%s", describe);
-	if (!S_ISSOCK(st.st_mode)) {
-		error_raise(op->error, EEXIST, "%s: %s exists and is no socket", describe, name);
-		error_hint(op->error, "Move it away, then restore again.");
-		return -EEXIST;
-	}
-	if (!is_stale(a)) {
-		error_raise(op->error, EADDRINUSE, "%s: another process has a socket at %s", describe, name);
-		error_hint(op->error, "End that process first (ss -xlp names it), then restore again.");
-		return -EADDRINUSE;
-	}
-	log_debug(0, "%s: removing the stale socket file %s", describe, name);
-	if (unlink(a->sun.sun_path) < 0 && errno != ENOENT)
-		return error_raise_call(op->error, errno, "unlink", "%s, stale socket file %s", describe, name);
-	return 0;
-}
-
-static int apply_perms(struct operation *op, const UnixSkEntry *m, const char *path, const char *describe)
-{
-	const FilePermsEntry *perms = m->file_perms;
-
-	if (!perms)
-		return 0;
-	if (lchown(path, perms->uid, perms->gid) < 0)
-		return error_raise_call(op->error, errno, "lchown", "%s, socket file %s", describe, path);
-	if (chmod(path, perms->mode & 07777) < 0)
-		return error_raise_call(op->error, errno, "chmod", "%s, socket file %s", describe, path);
-	return 0;
-}
-
-static int bind_path(struct operation *op, int fd, const UnixSkEntry *m, const struct unix_address *a,
-		     const char *describe, struct unix_made *ret)
-{
-	struct stat st;
-	int r;
-
-	r = remove_stale(op, m, a, describe);
-	if (r < 0)
-		return r;
-	/* The file takes the mode of the socket's own inode, less the umask: never wider than it shall be. */
-	if (m->file_perms)
-		(void)fchmod(fd, m->file_perms->mode & 07777);
-	recorder_step(0, NULL, "bind", "socket file %s", a->sun.sun_path);
-	if (bind(fd, (const struct sockaddr *)&a->sun, a->len) < 0)
-		return error_raise_call(op->error, errno, "bind", "%s", describe);
-	ret->is = true;
-	if (lstat(a->sun.sun_path, &st) == 0) {
-		ret->dev = st.st_dev;
-		ret->ino = st.st_ino;
-	}
-	return apply_perms(op, m, a->sun.sun_path, describe);
-}
-
-int unix_name_bind(struct operation *op, int fd, const UnixSkEntry *m, const char *describe, struct unix_made *ret)
-{
-	struct unix_address a;
-	int back, r;
-
-	*ret = (struct unix_made){ 0 };
-	address_of(m, &a);
-	if (!unix_name_is_path(&m->name)) {
-		if (bind(fd, (const struct sockaddr *)&a.sun, a.len) == 0)
-			return 0;
-		r = error_raise_call(op->error, errno, "bind", "%s", describe);
-		if (errno == EADDRINUSE)
-			error_hint(op->error, "Another process has that name: end it first (ss -xlp names it).");
-		return r;
-	}
-	r = enter_directory(m, &back);
-	if (r < 0)
-		return error_raise_call(op->error, -r, "chdir", "%s, directory %s", describe, m->name_dir);
-	r = bind_path(op, fd, m, &a, describe, ret);
-	leave_directory(back);
-	return r;
-}
-
-/*
- * The address by which the socket @to is reached. Its name may be that of another one by now; the file it is bound to is
- * reached through /proc all the same.
- */
-static int address_to(const struct unix_target *to, struct unix_address *a, int *ret_file)
-{
-	int file;
-
-	*ret_file = -1;
-	address_of(to->m, a);
-	if (to->fd < 0 || !to->m->deleted || !unix_name_is_path(&to->m->name))
-		return 0;
-	file = ioctl(to->fd, SIOCUNIXFILE);
-	if (file < 0)
-		return -errno;
-	memset(a->sun.sun_path, 0, sizeof(a->sun.sun_path));
-	(void)snprintf(a->sun.sun_path, sizeof(a->sun.sun_path), "/proc/self/fd/%d", file);
-	a->len = sizeof(a->sun);
-	*ret_file = file;
-	return 0;
-}
-
-/* Only the call itself: SIOCUNIXFILE asks for CAP_NET_ADMIN. */
-static int connect_as(struct operation *op, int fd, const struct unix_address *a, const struct unix_creds *as,
-		      const char *describe)
-{
-	struct unix_creds before;
-	int r, undone;
-
-	r = unix_creds_take(op, as, describe, &before);
-	if (r < 0)
-		return r;
-	r = connect(fd, (const struct sockaddr *)&a->sun, a->len) < 0 ? -errno : 0;
-	undone = unix_creds_give_back(op, &before, describe);
-	return r < 0 ? r : undone;
-}
-
-int unix_name_connect(struct operation *op, int fd, const struct unix_target *to, const struct unix_creds *as)
-{
-	struct unix_address a;
-	AUTOCLOSE int file = -1;
-	int back, r;
-
-	r = address_to(to, &a, &file);
-	if (r == 0)
-		r = enter_directory(to->m, &back);
-	if (r < 0)
-		return r;
-	recorder_step(0, NULL, "connect", "unix socket %s", a.sun.sun_path[0] ? a.sun.sun_path : a.sun.sun_path + 1);
-	r = connect_as(op, fd, &a, as, unix_name_text(op, to->m->name.data, to->m->name.len));
-	leave_directory(back);
-	return r;
-}
-
-int unix_name_send(struct operation *op, int fd, const struct unix_target *to, const struct msghdr *message)
-{
-	struct msghdr msg = *message;
-	struct unix_address a;
-	AUTOCLOSE int file = -1;
-	int back, r;
-
-	(void)op;
-	r = address_to(to, &a, &file);
-	if (r == 0)
-		r = enter_directory(to->m, &back);
-	if (r < 0)
-		return r;
-	msg.msg_name = &a.sun;
-	msg.msg_namelen = a.len;
-	r = sendmsg(fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
-	leave_directory(back);
-	return r;
-}
-
-void unix_name_remove(struct operation *op, const UnixSkEntry *m, struct unix_made *made)
-{
-	struct unix_address a;
-	struct stat st;
-	int back;
-
-	(void)op;
-	if (!made->is || enter_directory(m, &back) < 0)
-		return;
-	address_of(m, &a);
-	recorder_step(0, NULL, "unlink", "socket file %s", a.sun.sun_path);
-	if (lstat(a.sun.sun_path, &st) == 0 && st.st_dev == made->dev && st.st_ino == made->ino)
-		(void)unlink(a.sun.sun_path);
-	made->is = false;
-	leave_directory(back);
 }

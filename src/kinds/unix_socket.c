@@ -8,116 +8,22 @@
 #include <sys/socket.h>
 
 #include "base/cleanup.h"
-#include "kernel/sock_diag.h"
 #include "kinds/common.h"
+#include "kinds/inherit.h"
 #include "kinds/registry.h"
+#include "kinds/unix_facts.h"
 #include "watch/recorder.h"
 
 /*
  * Unix sockets. Who is connected to whom the kernel tells by SOCK_DIAG; names and options come from the local copy.
  *
- * What cannot be carried is refused by name: connections that wait to be accepted, a peer in a
- * process outside the tree (but for a datagram socket connected to a name, with --ext-unix-sk). Known limits: the pid
- * in SO_PEERCRED of a restored connection is firn's, and credentials of queued packets come back as they were only for senders that
- * are part of the tree.
+ * What cannot be carried is refused by name: a peer in a process outside the tree, but for a datagram socket connected to a
+ * name, with --ext-unix-sk. For connections that wait to be accepted see unix_backlog.c.
  */
-
-struct unix_facts {
-	struct unix_diag *all; /* ascending by inode */
-	size_t n;
-	struct packet_list packets;
-};
-
-static int compare_diag(const void *pa, const void *pb)
-{
-	const struct unix_diag *a = pa, *b = pb;
-
-	return a->ino < b->ino ? -1 : a->ino > b->ino;
-}
-
-static int unix_facts(struct operation *op, bool again, struct unix_facts **ret)
-{
-	void **slot = files_kind_state(op, &kind_unix_socket);
-	struct unix_facts *facts = *slot;
-	int r;
-
-	if (facts && !again) {
-		*ret = facts;
-		return 0;
-	}
-	facts = arena_alloc(&op->arena, sizeof(*facts));
-	if (!facts)
-		return raise_no_memory(op);
-	recorder_step(0, NULL, "recvmsg", "netlink: the unix sockets of this network namespace");
-	r = read_unix_diag(&op->arena, &facts->all, &facts->n);
-	if (r < 0) {
-		error_raise_call(op->error, -r, "sock_diag", "asking the kernel for its unix sockets");
-		error_hint(op->error, "The kernel needs CONFIG_UNIX_DIAG; as a module it is called unix_diag.");
-		return r;
-	}
-	if (facts->n > 1)
-		qsort(facts->all, facts->n, sizeof(*facts->all), compare_diag);
-	*slot = facts;
-	*ret = facts;
-	return 0;
-}
-
-static const struct unix_diag *facts_find(const struct unix_facts *facts, uint32_t ino)
-{
-	struct unix_diag key = { .ino = ino };
-
-	return ino && facts->n ? bsearch(&key, facts->all, facts->n, sizeof(key), compare_diag) : NULL;
-}
-
-/* The listener in whose backlog the connection of @ino waits. */
-static const struct unix_diag *facts_find_listener(const struct unix_facts *facts, uint32_t ino)
-{
-	for (size_t i = 0; i < facts->n; i++) {
-		for (size_t k = 0; k < facts->all[i].n_icons; k++) {
-			if (facts->all[i].icons[k] == ino)
-				return &facts->all[i];
-		}
-	}
-	return NULL;
-}
-
-static const struct file *tree_socket(const struct operation *op, uint32_t ino)
-{
-	for (size_t i = 0; i < op->files->n_files; i++) {
-		const struct file *f = op->files->files[i];
-
-		if (f->kind == &kind_unix_socket && f->facts.fd >= 0 && (uint32_t)f->facts.st.st_ino == ino)
-			return f;
-	}
-	return NULL;
-}
 
 static bool unix_recognise(const struct fd_facts *f)
 {
 	return socket_domain(f) == AF_UNIX;
-}
-
-static int check_pending(struct operation *op, const struct file *f, const struct unix_facts *facts,
-			 const struct unix_diag *d)
-{
-	const struct unix_diag *listener;
-
-	if (d->state == TCP_LISTEN && d->rqueue > 0) {
-		error_raise(op->error, EOPNOTSUPP,
-			    "%s: %u connection(s) wait to be accepted on %s, which is not carried yet",
-			    facts_describe(op, &f->facts), d->rqueue, unix_name_text(op, d->name, d->name_len));
-		error_hint(op->error, "Let the program accept them, then dump again.");
-		return -EOPNOTSUPP;
-	}
-	if (d->state != TCP_ESTABLISHED || d->type == SOCK_DGRAM || d->peer)
-		return 0;
-	listener = facts_find_listener(facts, d->ino);
-	if (!listener)
-		return 0;
-	error_raise(op->error, EOPNOTSUPP, "%s: its connection waits to be accepted on %s, which is not carried yet",
-		    facts_describe(op, &f->facts), unix_name_text(op, listener->name, listener->name_len));
-	error_hint(op->error, "Let the listener accept it, then dump again.");
-	return -EOPNOTSUPP;
 }
 
 /* The peer of a datagram socket that is not connected back is reached by name alone. */
@@ -132,18 +38,43 @@ static int check_datagram_peer(struct operation *op, const struct file *f, const
 	return -EOPNOTSUPP;
 }
 
-static int check_peer(struct operation *op, const struct file *f, const struct unix_facts *facts,
-		      const struct unix_diag *d)
+/* Is it named by --external unix[INODE]? A restore is given it by --inherit-fd. */
+static bool is_external(const struct operation *op, const struct unix_diag *d)
 {
-	const struct unix_diag *peer = facts_find(facts, d->peer);
+	char key[32];
+
+	(void)snprintf(key, sizeof(key), "unix[%u]", d->ino);
+	return external_listed(op, key);
+}
+
+static int check_external(struct operation *op, const struct file *f, const struct unix_diag *d)
+{
+	if (d->rqueue == 0)
+		return 0;
+	error_raise(op->error, EOPNOTSUPP, "%s: %u bytes wait in its queue, and a restore is given another socket in its place",
+		    facts_describe(op, &f->facts), d->rqueue);
+	error_hint(op->error, "Let the program read them, then dump again.");
+	return -EOPNOTSUPP;
+}
+
+/* @all: the queues were read too. */
+static int check_peer(struct operation *op, const struct file *f, const struct unix_facts *facts,
+		      const struct unix_diag *d, bool all)
+{
+	const struct unix_diag *peer = unix_facts_find(facts, d->peer);
 
 	if (!d->peer)
 		return 0;
-	if (tree_socket(op, d->peer))
+	if (unix_tree_socket(op, d->peer))
 		return peer && d->type == SOCK_DGRAM ? check_datagram_peer(op, f, d, peer) : 0;
+	/* In flight in a queue: all is known only when the queues were read. */
+	if (!all && !unix_held_outside(op, d->peer))
+		return 0;
 	if (!peer)
 		return error_raise(op->error, ESTALE, "%s: its peer, socket %u, is not among the kernel's unix sockets",
 				   facts_describe(op, &f->facts), d->peer);
+	if (is_external(op, d))
+		return check_external(op, f, d);
 	if (d->type == SOCK_DGRAM && peer->name_len > 0 && peer->peer != d->ino) {
 		if (op->options->ext_unix_sk)
 			return 0;
@@ -155,8 +86,9 @@ static int check_peer(struct operation *op, const struct file *f, const struct u
 	}
 	error_raise(op->error, EOPNOTSUPP, "%s: its peer is socket %u (%s) of a process outside the tree",
 		    facts_describe(op, &f->facts), d->peer, unix_name_text(op, peer->name, peer->name_len));
-	error_hint(op->error, "Dump both ends in one tree, or close the connection first. "
-			      "--ext-unix-sk is for datagram sockets connected to a name.");
+	error_hint(op->error, "Dump both ends in one tree, or close the connection first, or dump with --external unix[%u] and "
+			      "restore with --inherit-fd fd[N]:socket:[%u]. --ext-unix-sk is for datagram sockets connected to a "
+			      "name.", d->ino, d->ino);
 	return -EOPNOTSUPP;
 }
 
@@ -173,14 +105,16 @@ static int unix_check_all(struct operation *op)
 
 		if (f->kind != &kind_unix_socket || f->facts.fd < 0)
 			continue;
-		d = facts_find(facts, (uint32_t)f->facts.st.st_ino);
+		d = unix_facts_find(facts, (uint32_t)f->facts.st.st_ino);
 		if (!d)
 			continue;
-		r = check_pending(op, f, facts, d);
+		r = unix_backlog_check(op, f, facts, d);
 		if (r == 0)
-			r = check_peer(op, f, facts, d);
+			r = check_peer(op, f, facts, d, false);
 		if (r == 0)
 			r = unix_name_check(op, f, d->name, d->name_len);
+		if (r == 0 && d->type == SOCK_STREAM && d->state == TCP_ESTABLISHED)
+			r = packets_check_urgent(op, facts_describe(op, &f->facts), f->facts.fd);
 	}
 	return r;
 }
@@ -213,17 +147,30 @@ static void dump_peek_offset(const struct file *f, UnixSkEntry *m)
 	m->firn_peek_off = (uint32_t)offset;
 }
 
-/* The kernel has it of listeners and of what was ever connected; nobody is (uid_t)-1. */
-static void dump_peer_ids(const struct file *f, UnixSkEntry *m)
+/* The kernel has it of listeners and of what was ever connected; nobody is (uid_t)-1, and a pid of elsewhere is 0. */
+int unix_dump_peer_ids(struct operation *op, int fd, const char *describe, UnixSkEntry *m)
 {
 	struct ucred cred;
 	socklen_t len = sizeof(cred);
+	gid_t *groups;
 
-	if (getsockopt(f->facts.fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0 || cred.uid == (uid_t)-1)
-		return;
-	m->has_firn_peer_uid = m->has_firn_peer_gid = true;
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0 || cred.uid == (uid_t)-1)
+		return 0;
+	m->has_firn_peer_uid = m->has_firn_peer_gid = m->has_firn_peer_pid = true;
 	m->firn_peer_uid = cred.uid;
 	m->firn_peer_gid = cred.gid;
+	m->firn_peer_pid = cred.pid > 0 ? (uint32_t)cred.pid : 0;
+	len = 0;
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, NULL, &len) == 0 || errno != ERANGE || len == 0)
+		return 0;
+	groups = arena_alloc(&op->arena, len);
+	if (!groups)
+		return raise_no_memory(op);
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &len) < 0)
+		return error_raise_call(op->error, errno, "getsockopt(SO_PEERGROUPS)", "%s", describe);
+	m->firn_peer_groups = groups;
+	m->n_firn_peer_groups = len / sizeof(*groups);
+	return 0;
 }
 
 static int dump_entry(struct operation *op, struct file *f, const struct unix_diag *d, UnixSkEntry *m)
@@ -236,6 +183,10 @@ static int dump_entry(struct operation *op, struct file *f, const struct unix_di
 	m->state = d->state;
 	m->flags = socket_flags(&f->facts);
 	m->backlog = d->wqueue;
+	m->has_firn_mode = m->has_firn_uid = m->has_firn_gid = true;
+	m->firn_mode = f->facts.st.st_mode & 07777;
+	m->firn_uid = f->facts.st.st_uid;
+	m->firn_gid = f->facts.st.st_gid;
 	m->peer = d->peer;
 	if (d->shutdown & 3) {
 		m->has_shutdown = true;
@@ -245,8 +196,9 @@ static int dump_entry(struct operation *op, struct file *f, const struct unix_di
 	if (d->state == TCP_ESTABLISHED && !d->peer && (d->has_peer || d->type != SOCK_DGRAM))
 		m->has_firn_peer_closed = m->firn_peer_closed = true;
 	dump_peek_offset(f, m);
-	dump_peer_ids(f, m);
-	r = dump_error(op, f, d, m);
+	r = unix_dump_peer_ids(op, f->facts.fd, f->describe, m);
+	if (r == 0)
+		r = dump_error(op, f, d, m);
 	if (r == 0)
 		r = unix_name_dump(op, f, d->name, d->name_len, m);
 	if (r == 0)
@@ -270,7 +222,7 @@ static int unix_dump(struct operation *op, struct file *f)
 	r = unix_facts(op, false, &facts);
 	if (r < 0)
 		return r;
-	d = facts_find(facts, (uint32_t)f->facts.st.st_ino);
+	d = unix_facts_find(facts, (uint32_t)f->facts.st.st_ino);
 	if (!d) {
 		error_raise(op->error, EOPNOTSUPP, "%s: the kernel does not list it among the unix sockets here",
 			    facts_describe(op, &f->facts));
@@ -279,16 +231,20 @@ static int unix_dump(struct operation *op, struct file *f)
 	}
 	f->entry->usk = m;
 	r = dump_entry(op, f, d, m);
-	if (r < 0 || d->state == TCP_LISTEN)
+	if (r == 0 && d->state == TCP_LISTEN)
+		return unix_backlog_dump(op, f, facts, d);
+	if (r < 0)
 		return r;
 	/* Here and not in dump_all: descriptors in the queue become files that are dumped in their turn. */
 	recorder_step(f->facts.task->pid, f->facts.task->comm, "recvmsg(MSG_PEEK)", "%s", f->describe);
 	return packets_peek(op, f, d->type, &facts->packets);
 }
 
-static int check_source(struct operation *op, const struct file *f, const struct packet *p)
+static int check_source(struct operation *op, const struct packet *p)
 {
-	if (!p->source || p->source_len == 0 || p->source[0] == '\0')
+	const struct file *f = files_find(op, p->backlog_of ? p->backlog_of : p->id_for);
+
+	if (p->backlog_of || !p->source || p->source_len == 0 || p->source[0] == '\0')
 		return 0;
 	for (size_t i = 0; i < op->files->n_files; i++) {
 		const UnixSkEntry *m =
@@ -310,8 +266,31 @@ static int dump_queues(struct operation *op, const struct unix_facts *facts)
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < facts->packets.n; i++)
-		r = check_source(op, files_find(op, facts->packets.items[i].id_for), &facts->packets.items[i]);
+		r = check_source(op, &facts->packets.items[i]);
 	return r == 0 ? packets_write(op, &facts->packets) : r;
+}
+
+UnixSkEntry *unix_add_entry(struct operation *op, uint8_t type, struct file **ret)
+{
+	struct file *f = files_add(op, &kind_unix_socket, NULL);
+	UnixSkEntry *m = arena_alloc(&op->arena, sizeof(*m));
+
+	if (f && m) {
+		unix_sk_entry__init(m);
+		m->fown = arena_alloc(&op->arena, sizeof(*m->fown));
+		m->opts = arena_alloc(&op->arena, sizeof(*m->opts));
+	}
+	if (!f || !m || !m->fown || !m->opts) {
+		(void)raise_no_memory(op);
+		return NULL;
+	}
+	fown_entry__init(m->fown);
+	sk_opts_entry__init(m->opts);
+	m->id = f->id;
+	m->type = type;
+	f->entry->usk = m;
+	*ret = f;
+	return m;
 }
 
 /* The entry that stands for a socket outside the tree: only its name counts. */
@@ -325,26 +304,15 @@ static int add_external(struct operation *op, const struct unix_diag *d)
 		if (f->kind == &kind_unix_socket && f->entry->usk && f->entry->usk->ino == d->ino)
 			return 0;
 	}
-	f = files_add(op, &kind_unix_socket, NULL);
-	m = arena_alloc(&op->arena, sizeof(*m));
-	if (!f || !m)
-		return raise_no_memory(op);
-	unix_sk_entry__init(m);
-	m->fown = arena_alloc(&op->arena, sizeof(*m->fown));
-	m->opts = arena_alloc(&op->arena, sizeof(*m->opts));
-	if (!m->fown || !m->opts)
-		return raise_no_memory(op);
-	fown_entry__init(m->fown);
-	sk_opts_entry__init(m->opts);
-	m->id = f->id;
+	m = unix_add_entry(op, SOCK_DGRAM, &f); /* as CRIU has it */
+	if (!m)
+		return -ENOMEM;
 	m->ino = d->ino;
-	m->type = d->type;
 	m->state = TCP_LISTEN;
 	m->uflags = UNIX_EXTERNAL;
 	m->name.data = (uint8_t *)d->name;
 	m->name.len = d->name_len;
 	f->describe = unix_name_text(op, d->name, d->name_len);
-	f->entry->usk = m;
 	return 0;
 }
 
@@ -361,14 +329,16 @@ static int unix_dump_all(struct operation *op)
 
 		if (f->kind != &kind_unix_socket || f->facts.fd < 0)
 			continue;
-		d = facts_find(facts, (uint32_t)f->facts.st.st_ino);
-		r = check_pending(op, f, facts, d);
+		d = unix_facts_find(facts, (uint32_t)f->facts.st.st_ino);
+		r = unix_backlog_check(op, f, facts, d);
 		if (r == 0)
-			r = check_peer(op, f, facts, d);
-		peer = facts_find(facts, d->peer);
-		if (r == 0 && d->peer && peer && !tree_socket(op, d->peer))
+			r = check_peer(op, f, facts, d, true);
+		peer = unix_facts_find(facts, d->peer);
+		if (r == 0 && d->peer && peer && !unix_tree_socket(op, d->peer))
 			r = add_external(op, peer);
 	}
+	if (r == 0)
+		r = unix_backlog_dump_all(op, facts);
 	return r == 0 ? dump_queues(op, facts) : r;
 }
 

@@ -12,6 +12,7 @@ class Entry:
     root_only: bool = False     # sets up what an ordinary user may not
     inner: str = ""             # where the protocol's files are, below the working folder
     criu: str = ""              # why the peer does not carry it; "" when it does
+    killed_only: str = ""       # a piece of the sentence with which a dump that leaves it running is refused
     refused: str = ""           # a piece of the sentence with which firn refuses it for now; "" when it is carried
 
     @property
@@ -108,11 +109,34 @@ ENTRIES = [
     Entry("unix_sockets", ("empty",), criu="an empty message is lost"),
     Entry("unix_sockets", ("passcred",), criu="Control messages in queue, not supported"),
     Entry("unix_sockets", ("pending",), criu="Non-empty write queue on an in-flight socket",
-          refused="wait to be accepted"),
+          killed_only="data waits in a connection"),
+    *each("unix_pending", "empty", "child"),
+    Entry("unix_pending", ("full",), criu="connects to a full backlog and waits for ever"),
+    *each("unix_pending", "data", "passed", criu="Non-empty write queue on an in-flight socket",
+          killed_only="data waits in a connection"),
     Entry("unix_sockets", ("rebound", "stream"), criu="the accepted socket has no name"),
     Entry("unix_sockets", ("rebound", "dgram")),
+    *each("unix_queues", "full", "shutdown", "owner"),
+    *each("unix_queues", "senders", "row", criu="a datagram peer that is connected elsewhere is not found"),
+    Entry("unix_queues", ("peek",), criu="SO_PEEK_OFF is lost"),
+    Entry("unix_queues", ("reset",), criu="what the peer's end will report is lost"),
+    Entry("unix_queues", ("options",), criu="SO_REUSEADDR, SO_TIMESTAMP and SO_PASSPIDFD are lost"),
+    Entry("unix_queues", ("oob",), refused="an urgent byte"),
+    *each("unix_rights", "nested", "both", "circle", "kinds", "split"),
+    Entry("unix_rights", ("self",), criu="a peer that only a queue holds is not found"),
+    Entry("unix_rights", ("epoll",), criu="an epoll that only a queue holds loses what it watches"),
+    Entry("unix_rights", ("many",), criu="the 253rd descriptor of a message is lost"),
+    Entry("unix_rights", ("dgram",), criu="an empty message is lost"),
+    *each("unix_names", "long", "modes"),
+    *each("unix_names", "relative", "left", criu="names that begin with .. are not found, and the accepted socket has no name"),
+    Entry("unix_names", ("autobind",), criu="the queued datagram's sender is lost"),
+    *each("unix_names", "moved", "gone_dir", criu="makes the socket file at its old path"),
+    Entry("unix_names", ("chroot",), root_only=True, inner="new", criu="makes the socket file outside of the root folder"),
+    Entry("unix_creds", ("pids",), criu="SO_PEERCRED names the process that restores"),
+    Entry("unix_creds", ("groups",), root_only=True, criu="SO_PEERCRED names the user who restores"),
+    Entry("unix_creds", ("scm",), criu="Control messages in queue, not supported"),
     Entry("unix_sockets", ("peercred",), criu="SO_PEERCRED names the user who restores"),
-    Entry("unix_sockets", ("refiled",), refused="is no socket any more"),
+    Entry("unix_sockets", ("refiled",)),
     *each("tcp_listen", "4", "6", "both", criu="SO_PASSCRED of a TCP socket cannot be read on Linux 6.18"),
     *each("udp_sockets", "4", "6", "lite4", "lite6", "lite", "options4", "options6", "generic", "shared", "halves", "groups4",
           "groups6", "odd", criu="SO_PASSCRED of an IP socket cannot be read on Linux 6.18"),

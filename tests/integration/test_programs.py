@@ -28,7 +28,11 @@ def test_restore(entry, as_user, program, dumper, restorer):
 @pytest.mark.parametrize("entry,as_user", cases())
 def test_leave_running(entry, as_user, program, dumper):
     w = program(entry.name, *entry.args, user=as_user, inner=entry.inner)
-    w.dump(dumper, "--leave-running", *entry.options)
+    if entry.killed_only:
+        outcome = dumper.dump(w.pid, w.images(), "--leave-running", *entry.options)
+        assert outcome.code == 3 and entry.killed_only in outcome.err, outcome
+    else:
+        w.dump(dumper, "--leave-running", *entry.options)
     w.finish()
 
 
