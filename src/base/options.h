@@ -33,6 +33,8 @@ struct options {
 	size_t n_skip_mnt;
 	const char **external;          /* as given: TYPE[ID]:VALUE */
 	size_t n_external;
+	const char **irmap_scan_path;   /* folders to search for what is watched */
+	size_t n_irmap_scan_path;
 	const char *manage_cgroups;     /* mode, NULL = not given, "" = given without a mode */
 	const char *cpu_cap;
 	const char *libdir;             /* taken and ignored: firn has no plugins */

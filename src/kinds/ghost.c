@@ -3,11 +3,11 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "ghost-file.pb-c.h"
+#include "kinds/registry.h"
 #include "kinds/regular.h"
 #include "time.pb-c.h"
 #include "watch/recorder.h"
@@ -66,12 +66,6 @@ static int write_chunks(struct operation *op, struct image_writer *w, const stru
 			r = write_range(op, w, f, fd, m.off, m.len);
 	}
 	return r;
-}
-
-/* As the kernel has it inside, and as CRIU writes it: 12 bits and 20 bits. */
-static uint32_t kernel_dev(dev_t dev)
-{
-	return (major(dev) << 20) | (minor(dev) & 0xfffff);
 }
 
 static int write_ghost(struct operation *op, struct image_writer *w, const struct fd_facts *f, int fd)
@@ -160,6 +154,8 @@ static int read_ghost(struct making *m)
 	if (r == 0)
 		return error_raise(op->error, EINVAL, "%s is empty", m->reader.name);
 	m->entry = (const GhostFileEntry *)msg;
+	m->ghost->dev = m->entry->dev;
+	m->ghost->ino = m->entry->ino;
 	if (!S_ISREG(m->entry->mode) && !S_ISDIR(m->entry->mode) && !S_ISFIFO(m->entry->mode))
 		return error_raise(op->error, EOPNOTSUPP, "%s: a deleted file of type %o cannot be restored", m->reader.name,
 				   m->entry->mode & S_IFMT);
@@ -365,6 +361,17 @@ static int create_and_open(struct making *m)
 	}
 	/* The mode last: it may take away the right to write, and so do the times. */
 	return r < 0 ? r : set_attributes(m);
+}
+
+struct file *ghost_find(struct operation *op, uint32_t dev, uint64_t ino)
+{
+	const struct regular_state *s = *files_kind_state(op, &kind_regular);
+
+	for (const struct ghost *g = s ? s->ghosts : NULL; g; g = g->next) {
+		if (g->created && g->dev == dev && g->ino == ino && g->files[0]->fd >= 0)
+			return g->files[0];
+	}
+	return NULL;
 }
 
 int ghost_create(struct operation *op, struct ghost *g)

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kinds/path.h"
+#include "kinds/proc_file.h"
 #include "remap-file-path.pb-c.h"
 
 /*
@@ -15,7 +16,7 @@
 struct ghost {
 	struct ghost *next;
 	uint32_t id;
-	dev_t dev; /* dump */
+	dev_t dev; /* restore: kernel_dev() */
 	ino_t ino;
 	struct file **files; /* restore: every open file of it */
 	size_t n_files, room;
@@ -27,6 +28,8 @@ struct regular {
 	struct ghost *ghost; /* or NULL */
 	struct file *linked; /* the file that carries the link-remap name, or NULL */
 	bool hidden;	     /* not opened by itself: a link-remap name, the path of a FIFO */
+	bool late;	     /* of /proc/PID: opened when its task exists */
+	struct dead_task *dead; /* of a task that had ended, or NULL */
 	bool unlinked;	     /* its link-remap name was removed */
 };
 
@@ -65,6 +68,8 @@ int regular_adjust(struct operation *op, struct file *f);
 
 /* remap.c */
 int remap_dump(struct operation *op, struct file *f, enum path_state state, const char *name);
+/* A file of /proc/PID whose task has ended. */
+int remap_dump_dead(struct operation *op, struct file *f, const struct proc_path *p);
 int remap_dump_all(struct operation *op);
 int remap_load(struct operation *op);
 int remap_open_linked(struct operation *op, struct file *f);
@@ -74,6 +79,8 @@ void remap_undo_dump(struct operation *op);
 /* ghost.c */
 int ghost_write(struct operation *op, const struct fd_facts *f, uint32_t id);
 int ghost_create(struct operation *op, struct ghost *g);
+/* restore: an open file of the deleted inode that had these numbers (kernel_dev()); NULL when there is none. */
+struct file *ghost_find(struct operation *op, uint32_t dev, uint64_t ino);
 
 /* ghost_content.c */
 struct ghost_chunk {

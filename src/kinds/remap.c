@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "kinds/dead.h"
 #include "kinds/registry.h"
 #include "kinds/regular.h"
 #include "watch/recorder.h"
@@ -124,6 +125,14 @@ int remap_dump(struct operation *op, struct file *f, enum path_state state, cons
 	return state == PATH_GHOST ? dump_ghost(op, f) : dump_linked(op, f, name);
 }
 
+int remap_dump_dead(struct operation *op, struct file *f, const struct proc_path *p)
+{
+	bool dead;
+	int r = proc_file_check(op, &f->facts, p, &dead);
+
+	return r < 0 || !dead ? r : remap_add(op, f->id, (uint32_t)p->pid, REMAP_TYPE__PROCFS);
+}
+
 int remap_dump_all(struct operation *op)
 {
 	struct regular_state *s = regular_state(op);
@@ -186,6 +195,14 @@ static int ghost_add_file(struct operation *op, struct ghost *g, struct file *f)
 	return 0;
 }
 
+static int load_dead(struct operation *op, struct regular *reg, const RemapFilePathEntry *m)
+{
+	if (m->remap_id == 0 || m->remap_id > INT32_MAX)
+		return error_raise(op->error, EINVAL, "remap-fpath.img: file %u was of task %u", m->orig_id, m->remap_id);
+	reg->dead = dead_task_of(op, (pid_t)m->remap_id, 0);
+	return reg->dead ? 0 : -ENOMEM;
+}
+
 static int load_entry(struct operation *op, const RemapFilePathEntry *m)
 {
 	/* Older images leave the type out: then the top bit of the id tells (the field's number 3 came later). */
@@ -199,16 +216,16 @@ static int load_entry(struct operation *op, const RemapFilePathEntry *m)
 	reg = regular_of(op, f);
 	if (!reg)
 		return -ENOMEM;
-	if (reg->ghost || reg->linked)
+	if (reg->ghost || reg->linked || reg->dead)
 		return error_raise(op->error, EINVAL, "remap-fpath.img: file %u is there twice", m->orig_id);
 	if (ghost) {
 		reg->ghost = ghost_of(op, regular_state(op), id);
 		return ghost_add_file(op, reg->ghost, f);
 	}
+	if (m->has_remap_type && m->remap_type == REMAP_TYPE__PROCFS)
+		return load_dead(op, reg, m);
 	if (m->has_remap_type && m->remap_type != REMAP_TYPE__LINKED)
-		return error_raise(op->error, EOPNOTSUPP,
-				   "remap-fpath.img: file %u was the /proc file of a dead task, which "
-				   "this version of firn cannot restore",
+		return error_raise(op->error, EINVAL, "remap-fpath.img: file %u stands for another in an unknown way",
 				   m->orig_id);
 	target = files_find(op, id);
 	if (!target || target == f || target->kind != &kind_regular)
