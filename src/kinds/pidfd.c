@@ -93,7 +93,8 @@ static int pidfd_dump(struct operation *op, struct file *f)
 	pidfd_entry__init(m);
 	m->id = f->id;
 	m->ino = (uint32_t)f->facts.st.st_ino;
-	m->flags = f->facts.info.flags & ~(uint32_t)O_CLOEXEC;
+	/* As pidfd_open() takes them. */
+	m->flags = f->facts.info.flags & ~(uint32_t)(O_CLOEXEC | O_ACCMODE);
 	m->nspid = pid;
 	if (pid == -1) {
 		m->firn_exit_code = exit_code_of(&f->facts);

@@ -18,10 +18,8 @@
  * is open with O_PATH. The executable, working and root directories and mapped files are such entries, too.
  */
 
-#define TMPFILE_BIT (O_TMPFILE & ~O_DIRECTORY)
-
 /* /dev/null, zero, full, random, urandom: nothing is kept per open file (admin-guide/devices.txt). */
-static bool device_is_stateless(dev_t rdev)
+bool device_is_stateless(dev_t rdev)
 {
 	static const unsigned minors[] = { 3, 5, 7, 8, 9 };
 
@@ -56,10 +54,6 @@ static int check_ghost(struct operation *op, const struct fd_facts *f)
 		error_hint(op->error, "raise --ghost-limit to %" PRIu64 " or more", bytes);
 		return -EFBIG;
 	}
-	if (!S_ISREG(f->st.st_mode) && !S_ISDIR(f->st.st_mode) && !S_ISFIFO(f->st.st_mode))
-		return error_raise(op->error, EOPNOTSUPP,
-				   "%s: a deleted device, socket or symbolic link cannot be carried",
-				   facts_describe(op, f));
 	return 0;
 }
 
@@ -191,7 +185,7 @@ int regular_open_flags(uint32_t flags, bool mapped_only, mode_t mode)
 
 	if (mapped_only && S_ISDIR(mode))
 		return O_PATH | O_DIRECTORY | O_CLOEXEC;
-	if (f & TMPFILE_BIT)
+	if (f & TMPFILE_BIT) /* and with it O_DIRECTORY */
 		f &= ~O_TMPFILE;
 	f &= ~(O_CREAT | O_EXCL | O_TRUNC | O_ASYNC);
 	return f | O_NOCTTY | O_CLOEXEC;
@@ -332,7 +326,7 @@ int regular_create(struct operation *op, struct file *f)
 	if (reg->late)
 		return 0;
 	if (reg->ghost)
-		return reg->ghost->created ? 0 : ghost_create(op, reg->ghost);
+		return ghosts_create(op);
 	if (reg->linked) {
 		r = remap_open_linked(op, f);
 	} else {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* fd_proc FOLDER living|dead|system: files of /proc. living: of the program, its child, a thread and a zombie; folders; links
- * with O_PATH; the memory file; a working folder there. dead: of a child that was reaped. system: what belongs to no
+/* fd_proc FOLDER living|position|thread|dead|system: files of /proc. living: of the program, its child and a zombie; folders; links
+ * with O_PATH; the memory file; a working folder there. position: a
+ * text that was read in part. thread: of a
+ * thread. dead: of a child that was reaped. system: what belongs to no
  * task, namespaces, files of sysfs and of control groups. */
 #include "check.h"
 
@@ -58,15 +60,12 @@ static volatile char word[] = "a word";
 
 static void living(void)
 {
-	int status, comm, dir, fds, of_child, mem, of_thread, link, of_zombie, maps;
-	char want[128], name[64], first[16] = "", buf[16] = "";
+	int status, comm, dir, fds, of_child, mem, link, of_zombie, maps;
+	char want[128], name[64], buf[16] = "";
 	pid_t child = check_fork(child_main, NULL), zombie;
 	const char *text;
 	siginfo_t info;
-	pthread_t t;
 
-	pthread_create(&t, NULL, thread_main, NULL);
-	WAIT_FOR(__atomic_load_n(&tid, __ATOMIC_SEQ_CST) != 0);
 	zombie = (pid_t)MUST(fork());
 	if (zombie == 0)
 		_exit(0);
@@ -79,16 +78,11 @@ static void living(void)
 	mem = open_of(getpid(), "mem", O_RDWR);
 	maps = open_of(getpid(), "maps", O_RDONLY);
 	of_child = open_of(child, "stat", O_RDONLY);
-	snprintf(name, sizeof(name), "task/%d/comm", tid);
-	of_thread = open_of(getpid(), name, O_RDONLY);
 	link = open_of(getpid(), "exe", O_PATH | O_NOFOLLOW);
-	MUST(read(status, first, 5));
 	MUST(chdir("/proc/self/task"));
 	check_ready();
-	CHECK(!strncmp(first, "Name:", 5), "beginning: %s", first);
-	CHECK_EQ(lseek(status, 0, SEEK_CUR), 5, "position");
 	text = rest(status);
-	CHECK(!strncmp(text, "\tfd_proc\n", 9), "the rest of status: %.20s", text);
+	CHECK(!strncmp(text, "Name:\tfd_proc\n", 14), "status: %.20s", text);
 	if (access("restored", F_OK) == 0)
 		CHECK(strstr(text, "TracerPid:\t0\n"), "the status of before: %s", text);
 	snprintf(want, sizeof(want), "/proc/%d/status", getpid());
@@ -104,9 +98,6 @@ static void living(void)
 	CHECK(strstr(rest(maps), "fd_proc"), "maps");
 	snprintf(want, sizeof(want), "%d (fd_proc)", child);
 	CHECK(!strncmp(rest(of_child), want, strlen(want)), "the child's stat");
-	CHECK(!strncmp(rest(of_thread), "fd_proc\n", 8), "the thread's comm");
-	snprintf(want, sizeof(want), "/proc/%d/task/%d/comm", getpid(), tid);
-	check_link(of_thread, want);
 	snprintf(want, sizeof(want), "/proc/%d/exe", getpid());
 	check_link(link, want);
 	CHECK(readlinkat(link, "", want, sizeof(want)) > 0, "readlinkat: %s", strerror(errno));
@@ -116,10 +107,43 @@ static void living(void)
 	CHECK(getcwd(name, sizeof(name)) && !strcmp(name, want), "working folder: %s", name);
 	MUST(chdir(check_dir));
 	close((int)MUST(open("end", O_CREAT | O_WRONLY, 0600)));
-	pthread_join(t, NULL);
 	check_child(child);
 	MUST(lseek(of_child, 0, SEEK_SET));
 	CHECK(read(of_child, buf, 1) == -1 && errno == ESRCH, "the dead child's stat");
+}
+
+static void position(void)
+{
+	int status = open_of(getpid(), "status", O_RDONLY), maps = open_of(getpid(), "maps", O_RDONLY);
+	char first[16] = "", *before = slurp("/proc/self/maps"), *text;
+
+	MUST(read(status, first, 5));
+	MUST(read(maps, first, 9));
+	check_ready();
+	CHECK_EQ(lseek(status, 0, SEEK_CUR), 5, "position");
+	text = rest(status);
+	CHECK(!strncmp(text, "\tfd_proc\n", 9), "the rest of status: %.20s", text);
+	CHECK(strstr(text, "TracerPid:\t0\n"), "it is the status of another time: %s", text);
+	text = rest(maps);
+	CHECK(!strncmp(text, before + 9, 100), "the rest of maps: %.100s", text);
+}
+
+static void thread(void)
+{
+	char name[64], want[128];
+	pthread_t t;
+	int comm;
+
+	pthread_create(&t, NULL, thread_main, NULL);
+	WAIT_FOR(__atomic_load_n(&tid, __ATOMIC_SEQ_CST) != 0);
+	snprintf(name, sizeof(name), "task/%d/comm", tid);
+	comm = open_of(getpid(), name, O_RDONLY);
+	check_ready();
+	CHECK(!strncmp(rest(comm), "fd_proc\n", 8), "the thread's comm");
+	snprintf(want, sizeof(want), "/proc/%d/task/%d/comm", getpid(), tid);
+	check_link(comm, want);
+	close((int)MUST(open("end", O_CREAT | O_WRONLY, 0600)));
+	pthread_join(t, NULL);
 }
 
 static void dead(void)
@@ -189,6 +213,10 @@ int main(int argc, char **argv)
 	check_begin(argc, argv);
 	if (!strcmp(kind, "dead"))
 		dead();
+	else if (!strcmp(kind, "position"))
+		position();
+	else if (!strcmp(kind, "thread"))
+		thread();
 	else if (!strcmp(kind, "system"))
 		system_();
 	else
