@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* fd_ghost FOLDER plain|links|remap|big|folders|remade|kinds|devices|nameless|moved: removed files that are still open. plain: content, mode, size, holes, two descriptors
+/* fd_ghost FOLDER plain|links|remap|big|folders|remade|kinds|sockets|devices|nameless|moved: removed files that are still open. plain: content, mode, size, holes, two descriptors
  * of one inode. links: a file with two removed names, opened by both. remap: the opened name is gone and another name
  * stays (needs --link-remap). big: content beyond the default ghost limit. folders: removed
  * folders in removed folders, as working folder too, and a removed file in one. remade: something new has the name.
- * kinds: FIFOs, symbolic links and sockets. devices: device nodes. nameless: O_TMPFILE. moved: a file with another name
+ * kinds: FIFOs and symbolic links. sockets: a socket's file. devices: device nodes. nameless: O_TMPFILE. moved: a file with another name
  * whose folder was removed (needs --link-remap). */
 #include "check.h"
 
@@ -110,16 +110,14 @@ static int remade(void)
 
 static int kinds(bool devices)
 {
-	int fifo, link, sock, device, opened, n;
+	int fifo, link, device, opened, n;
 	char buf[64] = "";
 	struct stat st;
 
 	MUST(mkfifo("fifo", 0640));
 	MUST(symlink("a/target", "link"));
-	MUST(mknod("sock", S_IFSOCK | 0600, 0));
 	fifo = (int)MUST(open("fifo", O_RDWR));
 	link = (int)MUST(open("link", O_PATH | O_NOFOLLOW));
-	sock = (int)MUST(open("sock", O_PATH));
 	device = opened = -1;
 	if (devices) {
 		MUST(mknod("device", S_IFBLK | 0600, 0x0701));
@@ -134,7 +132,6 @@ static int kinds(bool devices)
 	MUST(write(fifo, "queued", 6));
 	MUST(unlink("fifo"));
 	MUST(unlink("link"));
-	MUST(unlink("sock"));
 	check_ready();
 	CHECK(!fstat(fifo, &st) && S_ISFIFO(st.st_mode) && (st.st_mode & 07777) == 0640, "the FIFO");
 	CHECK(read(fifo, buf, sizeof(buf)) == 6 && !strcmp(buf, "queued"), "the FIFO's content: %s", buf);
@@ -144,13 +141,27 @@ static int kinds(bool devices)
 	CHECK(n == 8 && !strncmp(buf, "a/target", 8), "its target: %.*s", n, buf);
 	check_link(link, "link");
 	CHECK_EQ(fcntl(link, F_GETFL) & (O_PATH | O_NOFOLLOW), O_PATH | O_NOFOLLOW, "flags");
-	CHECK(!fstat(sock, &st) && S_ISSOCK(st.st_mode) && st.st_nlink == 0, "the socket");
-	CHECK_EQ(st.st_uid, geteuid(), "its owner");
 	if (devices) {
 		CHECK(!fstat(device, &st) && S_ISBLK(st.st_mode) && st.st_rdev == 0x0701, "the block device");
 		CHECK(!fstat(opened, &st) && S_ISCHR(st.st_mode) && st.st_rdev == 0x0103, "/dev/null");
 		CHECK(write(opened, "x", 1) == 1 && read(opened, buf, 1) == 0, "use of /dev/null");
 	}
+	return check_end();
+}
+
+static int sockets(void)
+{
+	struct stat st;
+	int fd;
+
+	MUST(mknod("sock", S_IFSOCK | 0640, 0));
+	fd = (int)MUST(open("sock", O_PATH));
+	MUST(unlink("sock"));
+	check_ready();
+	CHECK(!fstat(fd, &st) && S_ISSOCK(st.st_mode) && st.st_nlink == 0, "the socket");
+	CHECK_EQ(st.st_uid, geteuid(), "its owner");
+	CHECK_EQ(st.st_mode & 07777, 0640, "its mode");
+	check_link(fd, "sock");
 	return check_end();
 }
 
@@ -216,6 +227,8 @@ int main(int argc, char **argv)
 		return remade();
 	if (!strcmp(kind, "kinds") || !strcmp(kind, "devices"))
 		return kinds(*kind == 'd');
+	if (!strcmp(kind, "sockets"))
+		return sockets();
 	if (!strcmp(kind, "nameless"))
 		return nameless();
 	if (!strcmp(kind, "moved"))
