@@ -17,7 +17,6 @@ static const struct {
 	const char *what;
 	const char *hint;
 } refused[] = {
-	{ "anon_inode:[fanotify]", "a fanotify group", NULL },
 	{ "anon_inode:[io_uring]", "an io_uring instance",
 	  "its queues live in the kernel: run the program with io_uring switched off (sysctl kernel.io_uring_disabled=2)" },
 	{ "anon_inode:[perf_event]", "a perf event", "end the profiler first" },

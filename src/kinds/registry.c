@@ -15,6 +15,7 @@ const struct kind *const kinds[] = {
 	&kind_signalfd,
 	&kind_timerfd,
 	&kind_inotify,
+	&kind_fanotify,
 	&kind_pidfd,
 	&kind_namespace,
 	&kind_unix_socket,

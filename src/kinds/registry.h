@@ -11,6 +11,7 @@ extern const struct kind kind_epoll;
 extern const struct kind kind_signalfd;
 extern const struct kind kind_timerfd;
 extern const struct kind kind_inotify;
+extern const struct kind kind_fanotify;
 extern const struct kind kind_pidfd;
 extern const struct kind kind_namespace;
 extern const struct kind kind_unix_socket;
