@@ -65,7 +65,7 @@ static const char *mode_name(mode_t mode)
 {
 	switch (mode & S_IFMT) {
 	case S_IFBLK:
-		return "a block device";
+		return "a block device that is open for writing,";
 	case S_IFCHR:
 		return "a character device";
 	case S_IFIFO:

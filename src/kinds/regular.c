@@ -14,7 +14,7 @@
 #include "watch/recorder.h"
 
 /*
- * Whatever is found again by its path: regular files, directories, devices without state, and anything at all that
+ * Whatever is found again by its path: regular files, directories, devices without state, block devices that are only read, and anything at all that
  * is open with O_PATH. The executable, working and root directories and mapped files are such entries, too.
  */
 
@@ -39,7 +39,8 @@ static bool regular_recognise(const struct fd_facts *f)
 		return false;
 	if (f->info.flags & O_PATH)
 		return true;
-	return S_ISREG(mode) || S_ISDIR(mode) || (S_ISCHR(mode) && device_is_stateless(f->st.st_rdev));
+	return S_ISREG(mode) || S_ISDIR(mode) || (S_ISCHR(mode) && device_is_stateless(f->st.st_rdev)) ||
+	       (S_ISBLK(mode) && (f->info.flags & O_ACCMODE) == O_RDONLY);
 }
 
 static int check_ghost(struct operation *op, const struct fd_facts *f)
@@ -224,7 +225,9 @@ static int verify(struct operation *op, const struct file *f, const struct stat 
 	if (S_ISCHR(st->st_mode) && !(m->flags & O_PATH) && !device_is_stateless(st->st_rdev))
 		return error_raise(op->error, EINVAL, "%s is the device %u:%u now, which firn does not open", m->name,
 				   major(st->st_rdev), minor(st->st_rdev));
-	if ((S_ISBLK(st->st_mode) || S_ISSOCK(st->st_mode) || S_ISLNK(st->st_mode)) && !(m->flags & O_PATH))
+	if (S_ISBLK(st->st_mode) && !(m->flags & O_PATH) && (m->flags & O_ACCMODE) != O_RDONLY)
+		return error_raise(op->error, EINVAL, "%s is a block device, which firn does not open for writing", m->name);
+	if ((S_ISSOCK(st->st_mode) || S_ISLNK(st->st_mode)) && !(m->flags & O_PATH))
 		return error_raise(op->error, EINVAL, "%s is a %s, which firn does not open", m->name,
 				   type_name(st->st_mode));
 	if (m->has_size && S_ISREG(st->st_mode) && (uint64_t)st->st_size != m->size) {

@@ -304,6 +304,26 @@ static int raise_lost(struct operation *op, const struct fd_facts *f, const stru
 	return -EOPNOTSUPP;
 }
 
+/* Does the kernel still tell of the mark? */
+static bool still_there(struct operation *op, const struct fd_facts *f, const struct proc_mark *m)
+{
+	AUTOCLOSE int self = open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	struct proc_fanotify group = { 0 };
+	struct proc_fdinfo info;
+
+	if (f->fd < 0 || self < 0 || read_proc_fdinfo(self, f->fd, &op->arena, &info) < 0)
+		return true;
+	if (parse_fdinfo_inotify(info.rest, &op->arena, &group.marks, &group.n_marks) < 0)
+		return true;
+	if (group.n_marks == 0)
+		(void)parse_fdinfo_fanotify(info.rest, &op->arena, &group);
+	for (size_t i = 0; i < group.n_marks; i++) {
+		if (group.marks[i].ino == m->ino && group.marks[i].dev == m->dev && group.marks[i].wd == m->wd)
+			return true;
+	}
+	return false;
+}
+
 static uint32_t mnt_id_of(const char *path)
 {
 	struct statx stx;
@@ -328,8 +348,9 @@ int watched_find(struct operation *op, const struct fd_facts *f, const struct pr
 	*ret = (struct watched){ .ino = m->ino, .dev = m->dev };
 	if (handle_of_mark(m, &h)) {
 		fd = open_handle(op, s.mounts, m->dev, &h, &path, &st);
-		/* The inode has been freed: the mark went with it. */
-		if (fd == -ESTALE)
+		/* The inode has been freed, and the mark went with it; or it is a handle that only tells files apart, and
+		 * leads nowhere (overlayfs). */
+		if (fd == -ESTALE && !still_there(op, f, m))
 			return 1;
 	}
 	if (!path) {

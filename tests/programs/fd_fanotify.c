@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* fd_fanotify FOLDER marks|queued|permission|filesystem: fanotify groups. marks: on a folder with its children, on files, with
- * ignored events, on a mount, on a removed file. queued: what waits is lost. permission, filesystem: what an engine may
+/* fd_fanotify FOLDER marks|removed|mount|queued|permission|filesystem: fanotify groups. marks: on a folder with its children, on files, with
+ * ignored events. removed: on a removed file too. mount: on a mount. queued: what waits is lost. permission, filesystem: what an engine may
  * refuse. */
 #include "check.h"
 
@@ -66,6 +66,25 @@ static void change(const char *path)
 	close(f);
 }
 
+/* A mount of its own, of the folder on itself. */
+static void on_mount(void)
+{
+	MUST(mkdir("mnt", 0755));
+	MUST(mount("mnt", "mnt", NULL, MS_BIND, NULL));
+	make_file("mnt/file", 10, 1);
+	make_file("mnt/ignored", 10, 1);
+	mark(FAN_MARK_MOUNT, FAN_CLOSE_WRITE, "mnt");
+	mark(FAN_MARK_IGNORED_MASK | FAN_MARK_IGNORED_SURV_MODIFY, FAN_CLOSE_WRITE, "mnt/ignored");
+	check_ready();
+	expect_none();
+	change("mnt/file");
+	expect(FAN_CLOSE_WRITE, "file");
+	change("mnt/ignored");
+	expect_none();
+	close(fd);
+	MUST(umount("mnt"));
+}
+
 int main(int argc, char **argv)
 {
 	const char *kind = argc > 2 ? argv[2] : "marks";
@@ -82,6 +101,10 @@ int main(int argc, char **argv)
 	make_file("file", 10, 2);
 	make_file("quiet", 10, 3);
 	make_file("gone", 10, 4);
+	if (!strcmp(kind, "mount")) {
+		on_mount();
+		return check_end();
+	}
 	if (!strcmp(kind, "permission") || !strcmp(kind, "filesystem")) {
 		if (*kind == 'p')
 			mark(0, FAN_OPEN_PERM, "file");
@@ -94,9 +117,12 @@ int main(int argc, char **argv)
 	mark(0, FAN_MODIFY, "file");
 	mark(0, FAN_MODIFY | FAN_CLOSE_WRITE, "quiet");
 	mark(FAN_MARK_IGNORED_MASK | FAN_MARK_IGNORED_SURV_MODIFY, FAN_MODIFY, "quiet");
-	gone = (int)MUST(open("gone", O_RDWR));
-	mark(0, FAN_MODIFY, "gone");
-	MUST(unlink("gone"));
+	gone = -1;
+	if (!strcmp(kind, "removed")) {
+		gone = (int)MUST(open("gone", O_RDWR));
+		mark(0, FAN_MODIFY, "gone");
+		MUST(unlink("gone"));
+	}
 	if (!strcmp(kind, "queued"))
 		change("file");
 	check_ready();
@@ -113,8 +139,10 @@ int main(int argc, char **argv)
 	change("quiet");
 	change("quiet");
 	expect(FAN_CLOSE_WRITE, "quiet");
-	MUST(pwrite(gone, "x", 1, 0));
-	expect(FAN_MODIFY, "gone (deleted)");
+	if (gone >= 0) {
+		MUST(pwrite(gone, "x", 1, 0));
+		expect(FAN_MODIFY, "gone (deleted)");
+	}
 	expect_none();
 	MUST(fanotify_mark(fd, FAN_MARK_REMOVE, FAN_MODIFY, AT_FDCWD, "file"));
 	change("file");

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* fd_inotify FOLDER basic|symlink|tmpfs|beside|queued: inotify instances. basic: watches on folders, files, a removed
+/* fd_inotify FOLDER basic|symlink|elsewhere PATH|tmpfs|beside|queued: inotify instances. basic: watches on folders, files, a removed
  * file that is still open, a removed folder, with all flags and a gap in the numbers; a second, empty, blocking
  * instance, shared with a child. symlink: on a
  * symbolic link itself. tmpfs: the same on a file system in memory. beside: what firn does in the watched
@@ -224,6 +224,19 @@ static void queued(void)
 	expect_none();
 }
 
+static void elsewhere(const char *path)
+{
+	int wd = (int)MUST(inotify_add_watch(fd, path, IN_MODIFY)), f;
+
+	check_ready();
+	expect_none();
+	f = (int)MUST(open(path, O_WRONLY));
+	modify(f);
+	close(f);
+	expect(wd, IN_MODIFY, "");
+	expect_none();
+}
+
 static int remove_one(const char *path, const struct stat *st, int type, struct FTW *at)
 {
 	(void)st;
@@ -246,6 +259,8 @@ int main(int argc, char **argv)
 	fd = (int)MUST(inotify_init1(IN_NONBLOCK));
 	if (!strcmp(kind, "beside"))
 		beside();
+	else if (!strcmp(kind, "elsewhere"))
+		elsewhere(argv[3]);
 	else if (!strcmp(kind, "symlink"))
 		on_link();
 	else if (!strcmp(kind, "queued"))

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* fd_pidfd FOLDER living|dead|code|threads: pidfds. living: of the program itself, a child (twice, one not blocking), by the child
+/* fd_pidfd FOLDER living|dead|code|threads|queued: pidfds. living: of the program itself, a child (twice, one not blocking), by the child
  * of its parent, with an epoll on it. dead: of children that were reaped (one with two pidfds, one ended by a signal) and
- * of a zombie. code: the exit code that the kernel keeps too. threads: PIDFD_THREAD of another thread and of the first. */
+ * of a zombie. code: the exit code that the kernel keeps too. threads: PIDFD_THREAD of another thread and of the first.
+ * queued: one in the queue of a socket. */
 #include "check.h"
 
 #include <poll.h>
 #include <pthread.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 
 #define THREAD O_EXCL
 
@@ -179,6 +181,28 @@ static void threads(void)
 	CHECK(is_readable(fd), "the thread's end is not told");
 }
 
+static void queued(void)
+{
+	union {
+		struct cmsghdr align;
+		char room[CMSG_SPACE(sizeof(int))];
+	} control = { 0 };
+	int pair[2], fd = (int)MUST(pidfd_open_(getpid(), 0));
+	char byte = 0;
+	struct iovec iov = { &byte, 1 };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control) };
+	struct cmsghdr *h = CMSG_FIRSTHDR(&m);
+
+	MUST(socketpair(AF_UNIX, SOCK_DGRAM, 0, pair));
+	h->cmsg_level = SOL_SOCKET;
+	h->cmsg_type = SCM_RIGHTS;
+	h->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(h), &fd, sizeof(int));
+	MUST(sendmsg(pair[0], &m, 0));
+	close(fd);
+	check_ready();
+}
+
 int main(int argc, char **argv)
 {
 	const char *kind = argc > 2 ? argv[2] : "living";
@@ -188,6 +212,8 @@ int main(int argc, char **argv)
 		dead(false);
 	else if (!strcmp(kind, "code"))
 		dead(true);
+	else if (!strcmp(kind, "queued"))
+		queued();
 	else if (!strcmp(kind, "threads"))
 		threads();
 	else
