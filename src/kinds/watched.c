@@ -18,14 +18,15 @@
 /*
  * The file handle of fdinfo leads to the inode (as O_PATH, which tells nobody anything), and /proc/self/fd to its path.
  * Not every file system has handles (overlayfs without nfs_export), and a file whose name the kernel has forgotten comes
- * without a path: then the folders that the tree has open, and those of --irmap-scan-path, are searched for the inode
+ * without a path: then the folders that the tree has open or works in, and those of --irmap-scan-path, are searched for the inode
  * number. A handle without a path is good for a restore on the same file system.
  */
 
 /* Numbers of handles in CRIU's images: always 16 words. */
 #define HANDLE_WORDS 16
-/* Folders deeper than this are not searched. */
+/* Folders deeper than this are not searched, and below the working folders no more names than that. */
 #define SEARCH_DEPTH 16
+#define SEARCH_NAMES 200000
 
 static const char *const search_first[] = { "/etc", "/var/spool", "/var/log", "/usr/share/dbus-1/system-services", "/run" };
 
@@ -161,6 +162,7 @@ struct search {
 	uint64_t ino;
 	uint32_t dev;
 	const char *found;
+	size_t names; /* still to be looked at */
 };
 
 static bool is_it(const struct search *s, const char *path)
@@ -206,9 +208,10 @@ static int search_folder(struct search *s, const char *path, int depth)
 	recorder_step(0, NULL, "getdents", "%s, for a watched file", path);
 	if (!on_file_system(s, fd))
 		return 0;
-	while (!s->found && r == 0 && (e = readdir(dir))) {
+	while (!s->found && r == 0 && s->names > 0 && (e = readdir(dir))) {
 		char *name;
 
+		s->names--;
 		if (recorder_cancelled())
 			return error_raise(s->op->error, ECANCELED, "cancelled while watched files were searched for");
 		if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 ||
@@ -259,8 +262,18 @@ static int search_tree(struct search *s)
 static int search_all(struct search *s)
 {
 	const struct options *o = s->op->options;
-	int r = search_tree(s);
+	int r;
 
+	s->names = SIZE_MAX;
+	r = search_tree(s);
+	s->names = SEARCH_NAMES;
+	for (size_t i = 0; i < s->op->tree.n_tasks && r == 0 && !s->found; i++) {
+		const struct task *t = s->op->tree.tasks[i];
+
+		if (t->cwd && t->cwd->facts.link && path_is_sane(t->cwd->facts.link))
+			r = search_folder(s, t->cwd->facts.link, SEARCH_DEPTH);
+	}
+	s->names = SIZE_MAX;
 	for (size_t i = 0; i < o->n_irmap_scan_path && r == 0 && !s->found; i++) {
 		if (is_it(s, o->irmap_scan_path[i]))
 			s->found = o->irmap_scan_path[i];

@@ -57,7 +57,9 @@ def test_watch_that_must_be_searched(request, work, start, firn):
         far = work / "merged" / "far" / "away"
         far.mkdir(parents=True)
         (far / "file").write_text("x")
-        w = start([h.PROGRAMS / "fd_inotify", work, "elsewhere", far / "file"]).wait_ready()
+        inside = work / "work"
+        inside.mkdir(mode=0o755)
+        w = start([h.PROGRAMS / "fd_inotify", inside, "elsewhere", far / "file"], folder=inside).wait_ready()
         outcome = firn.dump(w.pid, w.images())
         if not outcome.ok:
             assert outcome.code == 3 and "whose path cannot be found" in outcome.err, outcome
