@@ -45,6 +45,8 @@ struct options {
 	size_t n_external;
 	const char **inherit;           /* restore: as given: fd[N]:KEY, and N is open */
 	size_t n_inherit;
+	const char **irmap_scan_path;   /* folders to search for what is watched */
+	size_t n_irmap_scan_path;
 	const char *manage_cgroups;     /* mode, NULL = not given, "" = given without a mode */
 	const char *cpu_cap;
 	const char *libdir;             /* taken and ignored: firn has no plugins */

@@ -141,6 +141,14 @@ static int add_inherit(struct options *o, const char *value, struct error *e)
 	return 0;
 }
 
+static int add_irmap_scan_path(struct options *o, const char *value, struct error *e)
+{
+	if (value[0] != '/')
+		return error_raise(e, EINVAL, "--irmap-scan-path %s: not an absolute path", value);
+	o->irmap_scan_path[o->n_irmap_scan_path++] = value;
+	return 0;
+}
+
 static int ignore(struct options *o, const char *value, struct error *e)
 {
 	(void)o;
@@ -196,6 +204,8 @@ const struct option_spec option_table[] = {
 	  "give deleted files with other hard links a name for the time between" },
 	{ "ghost-limit", 0, NEEDS, FOR_DUMP, set_ghost_limit, "SIZE",
 	  "largest deleted file carried in the images (default 1M)" },
+	{ "irmap-scan-path", 0, NEEDS, FOR_DUMP, add_irmap_scan_path, "DIR",
+	  "search there for what inotify and fanotify watch, when nothing else tells its path" },
 	{ "evasive-devices", 0, NONE, FOR_DUMP, set_evasive_devices, NULL,
 	  "taken and ignored: a device is only found by its own path" },
 	{ "skip-mnt", 0, NEEDS, FOR_BOTH, add_skip_mnt, "PATH",
@@ -216,6 +226,7 @@ const struct option_spec option_table[] = {
 	/* Names that CRIU has. Harmless without their feature: */
 	{ "ghost-fiemap", 0, NONE, FOR_DUMP, ignore, NULL, NULL },
 	{ "no-ghost-fiemap", 0, NONE, FOR_DUMP, ignore, NULL, NULL },
+	{ "force-irmap", 0, NONE, FOR_DUMP, ignore, NULL, NULL },
 	/* Not harmless: refused by name, so that nobody thinks they were obeyed. */
 	{ "allow-uprobes", 0, NONE, FOR_BOTH, NULL, NULL, NULL },
 	{ "auto-dedup", 0, NONE, FOR_BOTH, NULL, NULL, NULL },
@@ -231,9 +242,7 @@ const struct option_spec option_table[] = {
 	{ "exec-cmd", 0, NONE, FOR_RESTORE, NULL, NULL, NULL },
 	{ "ext-mount-map", 0, NEEDS, FOR_BOTH, NULL, NULL, NULL },
 	{ "file-validation", 0, NEEDS, FOR_BOTH, NULL, NULL, NULL },
-	{ "force-irmap", 0, NONE, FOR_BOTH, NULL, NULL, NULL },
 	{ "freeze-cgroup", 0, NEEDS, FOR_DUMP, NULL, NULL, NULL },
-	{ "irmap-scan-path", 0, NEEDS, FOR_BOTH, NULL, NULL, NULL },
 	{ "join-ns", 'J', NEEDS, FOR_RESTORE, NULL, NULL, NULL },
 	{ "lazy-pages", 0, NONE, FOR_BOTH, NULL, NULL, NULL },
 	{ "log-pid", 0, NONE, FOR_RESTORE, NULL, NULL, NULL },

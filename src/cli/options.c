@@ -199,12 +199,13 @@ int options_parse(int argc, char **argv, unsigned command, struct command_line *
 
 	memset(ret, 0, sizeof(*ret));
 	set_defaults(&ret->options);
-	ret->values = calloc((size_t)argc * 3 + 3, sizeof(*ret->values));
+	ret->values = calloc((size_t)argc * 4 + 4, sizeof(*ret->values));
 	if (!ret->values)
 		return error_raise(e, ENOMEM, "no memory for the command line");
 	ret->options.skip_mnt = ret->values;
 	ret->options.external = ret->values + argc + 1;
 	ret->options.inherit = ret->values + 2 * (argc + 1);
+	ret->options.irmap_scan_path = ret->values + 3 * (argc + 1);
 	for (int i = 1; i < argc && !r && !ret->help; i++) {
 		if (strncmp(argv[i], "--", 2) == 0 && argv[i][2])
 			r = parse_long(argc, argv, &i, command, ret, e);

@@ -28,7 +28,7 @@ extern const size_t n_option_table;
 struct command_line {
 	struct options options;
 	bool help;
-	const char **values;            /* owned: room for skip_mnt, external and inherit */
+	const char **values;            /* owned: room for skip_mnt, external, inherit and irmap_scan_path */
 };
 
 /*

@@ -101,6 +101,8 @@ static int interview_space(struct operation *op, struct task *first)
 		r = area_map(&gate, p, &op->arena, op->error);
 	if (r == 0)
 		r = ask_brk(op, first);
+	if (r == 0)
+		r = aio_ask(op, first);
 	for (size_t i = 0; i < op->tree.n_tasks && r == 0; i++)
 		if (op->tree.tasks[i]->mm_owner == first && op->tree.tasks[i]->state != TASK_ZOMBIE)
 			r = interview_task(op, op->tree.tasks[i], p->area);

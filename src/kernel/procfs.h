@@ -146,6 +146,30 @@ struct proc_timerfd {
 };
 int parse_fdinfo_timerfd(const char *rest, struct proc_timerfd *ret);
 
+/* A mark of an inotify or fanotify descriptor, out of proc_fdinfo.rest. */
+enum proc_mark_sort { MARK_INODE, MARK_MOUNT, MARK_FILE_SYSTEM, MARK_OTHER };
+struct proc_mark {
+	enum proc_mark_sort sort;
+	uint32_t wd;                     /* inotify: 1 to INT32_MAX */
+	uint64_t ino;                    /* MARK_INODE: the kernel's inode number; stat() may tell another (overlayfs, btrfs) */
+	uint32_t dev;                    /* of the file system: major << 20 | minor, as in mountinfo */
+	uint32_t mnt_id;                 /* MARK_MOUNT */
+	uint32_t mflags, mask, ignored_mask;
+	uint32_t handle_type;            /* man 2 open_by_handle_at */
+	size_t handle_len;               /* bytes; 0: the file system has none */
+	uint8_t handle[128];
+};
+int parse_fdinfo_inotify(const char *rest, struct arena *a, struct proc_mark **ret, size_t *ret_n);
+struct proc_fanotify {
+	uint32_t flags, event_flags;     /* of fanotify_init(2) */
+	struct proc_mark *marks;
+	size_t n_marks;
+};
+int parse_fdinfo_fanotify(const char *rest, struct arena *a, struct proc_fanotify *ret);
+
+/* -1: the task has been reaped. 0: it is in no pid namespace below the reader's. */
+int parse_fdinfo_pidfd(const char *rest, pid_t *ret_pid);
+
 /* Descriptor numbers of /proc/PID/fd, ascending. Tids of /proc/PID/task, the leader first. Pids of the children of all
  * threads, from /proc/PID/task/TID/children: threads that have gone are left out, -ESRCH when all have, -EOPNOTSUPP
  * when the kernel lacks CONFIG_PROC_CHILDREN. None of the lists is exact while tasks still run. */

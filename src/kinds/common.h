@@ -2,6 +2,7 @@
 #pragma once
 
 #include <errno.h>
+#include <sys/sysmacros.h>
 
 #include "kinds/kind.h"
 
@@ -21,3 +22,9 @@ static inline int raise_damaged(struct operation *op, const struct file *f, cons
 /* open("/proc/self/fd/@fd", @flags): a new open file of the same object, whatever became of its name. -errno, not raised.
  * Never blocks but for what the file system itself does; not for sockets. */
 int reopen(int fd, int flags);
+
+/* As the kernel has it inside, and as CRIU writes it: 12 bits and 20 bits. */
+static inline uint32_t kernel_dev(dev_t dev)
+{
+	return (major(dev) << 20) | (minor(dev) & 0xfffff);
+}

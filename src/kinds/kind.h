@@ -54,6 +54,8 @@ struct file_table {
 	/* dump */
 	struct mount_cache *mounts;     /* mountinfo of each mount namespace met */
 	struct path_table *paths;       /* files met as exe, cwd, root and mappings */
+	/* restore */
+	struct dead_task *dead;         /* kinds/dead.h */
 };
 
 /* The end of a dump, as the objects of the tree see it. */
@@ -100,6 +102,9 @@ struct kind {
 	int (*create)(struct operation *op, struct file *f);
 	/* After every file was created: peers, queued data, epoll targets, names that must appear late. May be NULL. */
 	int (*connect)(struct operation *op, struct file *f);
+	/* Instead of create, for what stands for a task (a pidfd, a file of /proc/PID): makes the object once every task
+	 * and thread exists, before descriptors are placed. May be NULL. */
+	int (*appear)(struct operation *op, struct file *f);
 	/* After memory and before the tasks run. May be NULL. */
 	int (*finish)(struct operation *op, struct file *f);
 	/* finish comes after that of every kind without this mark: what an epoll watches must have its data. */
@@ -107,6 +112,9 @@ struct kind {
 
 	/* The last thing before the tasks run, once for the kind; after it nothing else can fail. May be NULL. */
 	int (*go_all)(struct operation *op);
+	/* The very last: nothing that firn does comes after it, and of the engine's descriptors only those of this kind
+	 * are still open. For watches, which would tell of it. May be NULL. */
+	int (*settle)(struct operation *op, struct file *f);
 
 	/* Undo what a failed restore left outside of descriptors (a name in a directory). May be NULL. */
 	void (*release)(struct operation *op, struct file *f);
@@ -151,8 +159,10 @@ int files_mapping_fd(struct operation *op, struct file *f, int open_flags, int *
 /* create and connect of every kind, in the engine. */
 int files_create(struct operation *op);
 int files_connect(struct operation *op);
+int files_appear(struct operation *op);
 int files_finish(struct operation *op);
 int files_go(struct operation *op);
+int files_settle(struct operation *op);
 /* Undo of a failed restore. */
 void files_undo(struct operation *op);
 

@@ -51,6 +51,18 @@ static int leads_to(struct operation *op, const struct fd_facts *f, const char *
 	return st.st_dev == f->st.st_dev && st.st_ino == f->st.st_ino;
 }
 
+bool path_is_silly(const char *path)
+{
+	const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+
+	return strncmp(name, ".nfs", 4) == 0 && strlen(name) == 28 && strspn(name + 4, "0123456789abcdef") == 24;
+}
+
+static bool is_silly(const struct fd_facts *f)
+{
+	return f->mount && strncmp(f->mount->fstype, "nfs", 3) == 0 && path_is_silly(f->link);
+}
+
 int path_check(struct operation *op, const struct fd_facts *f, const char **ret_name)
 {
 	size_t len = path_undeleted_len(f->link);
@@ -61,6 +73,8 @@ int path_check(struct operation *op, const struct fd_facts *f, const char **ret_
 	*ret_name = f->link;
 	if (f->st.st_nlink > 0) {
 		r = leads_to(op, f, f->link);
+		if (r > 0 && is_silly(f))
+			return f->st.st_nlink == 1 ? PATH_GHOST : PATH_LOST;
 		if (r != 0)
 			return r < 0 ? r : PATH_SAME;
 	}

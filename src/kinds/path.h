@@ -16,6 +16,10 @@ enum path_state {
  */
 int path_check(struct operation *op, const struct fd_facts *f, const char **ret_name);
 
+/* The name that an NFS client gives to a file that was removed while it is open (.nfs and 24 hexadecimal digits; it
+ * removes it at the last close). Pure. */
+bool path_is_silly(const char *path);
+
 /* The path of the image is absolute, not too long, without "..". Pure. */
 bool path_is_sane(const char *path);
 

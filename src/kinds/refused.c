@@ -17,10 +17,6 @@ static const struct {
 	const char *what;
 	const char *hint;
 } refused[] = {
-	{ "anon_inode:[pidfd]", "a pidfd", NULL },
-	{ "pidfd:", "a pidfd", NULL },
-	{ "anon_inode:inotify", "an inotify instance", NULL },
-	{ "anon_inode:[fanotify]", "a fanotify group", NULL },
 	{ "anon_inode:[io_uring]", "an io_uring instance",
 	  "its queues live in the kernel: run the program with io_uring switched off (sysctl kernel.io_uring_disabled=2)" },
 	{ "anon_inode:[perf_event]", "a perf event", "end the profiler first" },
@@ -35,14 +31,6 @@ static const struct {
 	{ "/dmabuf:", "a DMA buffer", "close the graphics device first" },
 	{ "/memfd:", "a memfd", NULL },
 	{ "/secretmem", "secret memory", "the kernel gives its content to nobody" },
-	{ "net:[", "a namespace file", NULL },
-	{ "mnt:[", "a namespace file", NULL },
-	{ "pid:[", "a namespace file", NULL },
-	{ "ipc:[", "a namespace file", NULL },
-	{ "uts:[", "a namespace file", NULL },
-	{ "user:[", "a namespace file", NULL },
-	{ "time:[", "a namespace file", NULL },
-	{ "cgroup:[", "a namespace file", NULL },
 	{ "mqueue:", "a POSIX message queue", NULL },
 };
 
@@ -73,7 +61,7 @@ static const char *mode_name(mode_t mode)
 {
 	switch (mode & S_IFMT) {
 	case S_IFBLK:
-		return "a block device";
+		return "a block device that is open for writing,";
 	case S_IFCHR:
 		return "a character device";
 	case S_IFIFO:

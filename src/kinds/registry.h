@@ -10,6 +10,10 @@ extern const struct kind kind_eventfd;
 extern const struct kind kind_epoll;
 extern const struct kind kind_signalfd;
 extern const struct kind kind_timerfd;
+extern const struct kind kind_inotify;
+extern const struct kind kind_fanotify;
+extern const struct kind kind_pidfd;
+extern const struct kind kind_namespace;
 extern const struct kind kind_unix_socket;
 extern const struct kind kind_udp_socket;    /* UDP-Lite and ping sockets as well */
 extern const struct kind kind_raw_socket;

@@ -1,26 +1,25 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "kinds/regular.h"
 
-#include <ctype.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
+#include "kinds/proc_file.h"
 #include "kinds/registry.h"
 #include "watch/recorder.h"
 
 /*
- * Whatever is found again by its path: regular files, directories, devices without state, and anything at all that
+ * Whatever is found again by its path: regular files, directories, devices without state, block devices that are only read, and anything at all that
  * is open with O_PATH. The executable, working and root directories and mapped files are such entries, too.
  */
 
-#define TMPFILE_BIT (O_TMPFILE & ~O_DIRECTORY)
-
 /* /dev/null, zero, full, random, urandom: nothing is kept per open file (admin-guide/devices.txt). */
-static bool device_is_stateless(dev_t rdev)
+bool device_is_stateless(dev_t rdev)
 {
 	static const unsigned minors[] = { 3, 5, 7, 8, 9 };
 
@@ -40,23 +39,8 @@ static bool regular_recognise(const struct fd_facts *f)
 		return false;
 	if (f->info.flags & O_PATH)
 		return true;
-	return S_ISREG(mode) || S_ISDIR(mode) || (S_ISCHR(mode) && device_is_stateless(f->st.st_rdev));
-}
-
-/* "/proc/7/…", whatever proc is mounted at: a path that exists only with its task. */
-static bool is_task_file(const struct fd_facts *f)
-{
-	const char *p;
-	size_t len;
-
-	if (!f->mount || strcmp(f->mount->fstype, "proc") != 0)
-		return false;
-	len = strlen(f->mount->mountpoint);
-	if (strncmp(f->link, f->mount->mountpoint, len) != 0)
-		return true; /* the task of the path is gone, or a mount hides it */
-	for (p = f->link + len; *p == '/'; p++)
-		;
-	return isdigit((unsigned char)*p);
+	return S_ISREG(mode) || S_ISDIR(mode) || (S_ISCHR(mode) && device_is_stateless(f->st.st_rdev)) ||
+	       (S_ISBLK(mode) && (f->info.flags & O_ACCMODE) == O_RDONLY);
 }
 
 static int check_ghost(struct operation *op, const struct fd_facts *f)
@@ -71,25 +55,18 @@ static int check_ghost(struct operation *op, const struct fd_facts *f)
 		error_hint(op->error, "raise --ghost-limit to %" PRIu64 " or more", bytes);
 		return -EFBIG;
 	}
-	if (!S_ISREG(f->st.st_mode) && !S_ISDIR(f->st.st_mode) && !S_ISFIFO(f->st.st_mode))
-		return error_raise(op->error, EOPNOTSUPP,
-				   "%s: a deleted device, socket or symbolic link cannot be carried",
-				   facts_describe(op, f));
 	return 0;
 }
 
 int regular_check_path(struct operation *op, const struct fd_facts *f)
 {
+	struct proc_path proc;
 	const char *name;
+	bool dead;
 	int r;
 
-	if (is_task_file(f)) {
-		(void)error_raise(op->error, EOPNOTSUPP,
-				  "%s: a task's file in /proc cannot be carried by this version of firn",
-				  facts_describe(op, f));
-		error_hint(op->error, "let the program close it before the dump");
-		return -EOPNOTSUPP;
-	}
+	if (proc_file_is(f, &proc))
+		return proc_file_check(op, f, &proc, &dead);
 	if (!path_is_sane(f->link))
 		return error_raise(op->error, EOPNOTSUPP, "%s: not reachable from firn's root directory",
 				   facts_describe(op, f));
@@ -119,6 +96,7 @@ int regular_dump_entry(struct operation *op, struct file *f)
 {
 	RegFileEntry *m = arena_alloc(&op->arena, sizeof(*m));
 	const struct fd_facts *facts = &f->facts;
+	struct proc_path proc;
 	const char *name;
 	int r;
 
@@ -150,6 +128,8 @@ int regular_dump_entry(struct operation *op, struct file *f)
 		return raise_no_memory(op);
 	}
 	f->entry->reg = m;
+	if (r != PATH_SAME && proc_file_is(facts, &proc))
+		return remap_dump_dead(op, f, &proc);
 	return r == PATH_SAME ? 0 : remap_dump(op, f, (enum path_state)r, name);
 }
 
@@ -206,7 +186,7 @@ int regular_open_flags(uint32_t flags, bool mapped_only, mode_t mode)
 
 	if (mapped_only && S_ISDIR(mode))
 		return O_PATH | O_DIRECTORY | O_CLOEXEC;
-	if (f & TMPFILE_BIT)
+	if (f & TMPFILE_BIT) /* and with it O_DIRECTORY */
 		f &= ~O_TMPFILE;
 	f &= ~(O_CREAT | O_EXCL | O_TRUNC | O_ASYNC);
 	return f | O_NOCTTY | O_CLOEXEC;
@@ -245,7 +225,9 @@ static int verify(struct operation *op, const struct file *f, const struct stat 
 	if (S_ISCHR(st->st_mode) && !(m->flags & O_PATH) && !device_is_stateless(st->st_rdev))
 		return error_raise(op->error, EINVAL, "%s is the device %u:%u now, which firn does not open", m->name,
 				   major(st->st_rdev), minor(st->st_rdev));
-	if ((S_ISBLK(st->st_mode) || S_ISSOCK(st->st_mode) || S_ISLNK(st->st_mode)) && !(m->flags & O_PATH))
+	if (S_ISBLK(st->st_mode) && !(m->flags & O_PATH) && (m->flags & O_ACCMODE) != O_RDONLY)
+		return error_raise(op->error, EINVAL, "%s is a block device, which firn does not open for writing", m->name);
+	if ((S_ISSOCK(st->st_mode) || S_ISLNK(st->st_mode)) && !(m->flags & O_PATH))
 		return error_raise(op->error, EINVAL, "%s is a %s, which firn does not open", m->name,
 				   type_name(st->st_mode));
 	if (m->has_size && S_ISREG(st->st_mode) && (uint64_t)st->st_size != m->size) {
@@ -343,8 +325,11 @@ int regular_create(struct operation *op, struct file *f)
 
 	if (!reg)
 		return -ENOMEM;
+	reg->late = reg->dead || proc_file_is_path(f->entry->reg->name);
+	if (reg->late)
+		return 0;
 	if (reg->ghost)
-		return reg->ghost->created ? 0 : ghost_create(op, reg->ghost);
+		return ghosts_create(op);
 	if (reg->linked) {
 		r = remap_open_linked(op, f);
 	} else {
@@ -360,6 +345,37 @@ static int regular_create_own(struct operation *op, struct file *f)
 	const struct regular *reg = f->state;
 
 	return reg && reg->hidden ? 0 : regular_create(op, f);
+}
+
+/*
+ * lseek() made the kernel write the text up to there, and a read would go on in what it wrote: as the task is now, traced
+ * and half restored. A read elsewhere makes it begin anew (seq_read_iter(), fs/seq_file.c) and leaves the position.
+ */
+static void forget_text(const struct file *f)
+{
+	const RegFileEntry *m = f->entry->reg;
+	char byte;
+
+	if (S_ISREG(m->mode) && m->pos != 0 && (m->flags & O_ACCMODE) != O_WRONLY && !(m->flags & O_PATH))
+		(void)!pread(f->fd, &byte, 1, m->pos == 1);
+}
+
+/* A file of /proc/PID: the task exists by now, and a helper in the place of a dead one. */
+static int regular_appear(struct operation *op, struct file *f)
+{
+	const struct regular *reg = f->state;
+	int r;
+
+	if (!reg || !reg->late || reg->hidden)
+		return 0;
+	r = verify_path(op, f);
+	if (r == 0)
+		r = open_path(op, f);
+	if (r == 0)
+		r = regular_adjust(op, f);
+	if (r == 0)
+		forget_text(f);
+	return r;
 }
 
 static int regular_finish(struct operation *op, struct file *f)
@@ -388,6 +404,7 @@ const struct kind kind_regular = {
 	.load_all = remap_load,
 	.decode = regular_decode,
 	.create = regular_create_own,
+	.appear = regular_appear,
 	.finish = regular_finish,
 	.release = regular_release,
 };

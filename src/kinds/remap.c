@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "kinds/dead.h"
 #include "kinds/registry.h"
 #include "kinds/regular.h"
 #include "watch/recorder.h"
@@ -51,34 +52,61 @@ static int remember_made(struct operation *op, const char *name)
 	return 0;
 }
 
+static int link_as(struct operation *op, const struct file *f, const char *name)
+{
+	char from[32];
+	int r = remember_made(op, name);
+
+	if (r < 0)
+		return r;
+	(void)snprintf(from, sizeof(from), "/proc/self/fd/%d", f->facts.fd);
+	recorder_step(f->facts.task->pid, f->facts.task->comm, "linkat", "%s → %s", f->describe, name);
+	if (linkat(AT_FDCWD, from, AT_FDCWD, name, AT_SYMLINK_FOLLOW) == 0)
+		return 0;
+	r = -errno;
+	regular_state(op)->n_made--;
+	return r;
+}
+
+/* Beside the old name; when that folder is gone, in the nearest one above that is there. Not raised, but for memory. */
+static int link_somewhere(struct operation *op, const struct file *f, const char *name, RegFileEntry *m)
+{
+	size_t len = name[path_dir_len(name)] == '/' ? path_dir_len(name) : 0;
+	int r;
+
+	for (;;) {
+		m->name = arena_printf(&op->arena, "%.*s/link_remap.%u", (int)len, name, m->id);
+		if (!m->name)
+			return raise_no_memory(op);
+		r = link_as(op, f, m->name);
+		if ((r != -ENOENT && r != -ENOTDIR) || len == 0)
+			return r;
+		while (len > 0 && name[--len] != '/')
+			;
+	}
+}
+
 /* One more name for the inode, and a file in the images that carries it. */
 static int dump_linked(struct operation *op, struct file *f, const char *name)
 {
 	struct file *link = files_add(op, &kind_regular, NULL);
 	RegFileEntry *m = arena_alloc(&op->arena, sizeof(*m));
-	char from[32];
 	int r;
 
 	if (!link || !m)
 		return raise_no_memory(op);
 	reg_file_entry__init(m);
 	m->fown = arena_alloc(&op->arena, sizeof(*m->fown));
-	m->name = arena_printf(&op->arena, "%.*s/link_remap.%u",
-			       name[path_dir_len(name)] == '/' ? (int)path_dir_len(name) : 0, name, link->id);
-	if (!m->fown || !m->name)
+	if (!m->fown)
 		return raise_no_memory(op);
 	fown_entry__init(m->fown);
 	m->id = link->id;
 	link->entry->reg = m;
+	r = link_somewhere(op, f, name, m);
 	link->describe = m->name;
-	r = remember_made(op, m->name);
-	if (r < 0)
-		return r;
-	(void)snprintf(from, sizeof(from), "/proc/self/fd/%d", f->facts.fd);
-	recorder_step(f->facts.task->pid, f->facts.task->comm, "linkat", "%s → %s", f->describe, m->name);
-	if (linkat(AT_FDCWD, from, AT_FDCWD, m->name, AT_SYMLINK_FOLLOW) < 0) {
-		r = -errno;
-		regular_state(op)->n_made--;
+	if (r < 0) {
+		if (error_is_set(op->error))
+			return r;
 		(void)error_raise_call(op->error, -r, "linkat", "%s: a name for the time until the restore, %s",
 				       facts_describe(op, &f->facts), m->name);
 		if (r == -EXDEV || r == -ENOENT)
@@ -122,6 +150,14 @@ int remap_dump(struct operation *op, struct file *f, enum path_state state, cons
 	if (r < 0)
 		return r;
 	return state == PATH_GHOST ? dump_ghost(op, f) : dump_linked(op, f, name);
+}
+
+int remap_dump_dead(struct operation *op, struct file *f, const struct proc_path *p)
+{
+	bool dead;
+	int r = proc_file_check(op, &f->facts, p, &dead);
+
+	return r < 0 || !dead ? r : remap_add(op, f->id, (uint32_t)p->pid, REMAP_TYPE__PROCFS);
 }
 
 int remap_dump_all(struct operation *op)
@@ -186,6 +222,14 @@ static int ghost_add_file(struct operation *op, struct ghost *g, struct file *f)
 	return 0;
 }
 
+static int load_dead(struct operation *op, struct regular *reg, const RemapFilePathEntry *m)
+{
+	if (m->remap_id == 0 || m->remap_id > INT32_MAX)
+		return error_raise(op->error, EINVAL, "remap-fpath.img: file %u was of task %u", m->orig_id, m->remap_id);
+	reg->dead = dead_task_of(op, (pid_t)m->remap_id, 0);
+	return reg->dead ? 0 : -ENOMEM;
+}
+
 static int load_entry(struct operation *op, const RemapFilePathEntry *m)
 {
 	/* Older images leave the type out: then the top bit of the id tells (the field's number 3 came later). */
@@ -199,16 +243,16 @@ static int load_entry(struct operation *op, const RemapFilePathEntry *m)
 	reg = regular_of(op, f);
 	if (!reg)
 		return -ENOMEM;
-	if (reg->ghost || reg->linked)
+	if (reg->ghost || reg->linked || reg->dead)
 		return error_raise(op->error, EINVAL, "remap-fpath.img: file %u is there twice", m->orig_id);
 	if (ghost) {
 		reg->ghost = ghost_of(op, regular_state(op), id);
 		return ghost_add_file(op, reg->ghost, f);
 	}
+	if (m->has_remap_type && m->remap_type == REMAP_TYPE__PROCFS)
+		return load_dead(op, reg, m);
 	if (m->has_remap_type && m->remap_type != REMAP_TYPE__LINKED)
-		return error_raise(op->error, EOPNOTSUPP,
-				   "remap-fpath.img: file %u was the /proc file of a dead task, which "
-				   "this version of firn cannot restore",
+		return error_raise(op->error, EINVAL, "remap-fpath.img: file %u stands for another in an unknown way",
 				   m->orig_id);
 	target = files_find(op, id);
 	if (!target || target == f || target->kind != &kind_regular)
@@ -243,6 +287,14 @@ int remap_load(struct operation *op)
 	return more;
 }
 
+static bool is_as_dumped(const RegFileEntry *m, const struct stat *st)
+{
+	if (m->has_mode && (m->mode & S_IFMT) != (st->st_mode & S_IFMT))
+		return false;
+	return (m->flags & O_PATH) || S_ISREG(st->st_mode) || S_ISFIFO(st->st_mode) ||
+	       (S_ISCHR(st->st_mode) && device_is_stateless(st->st_rdev));
+}
+
 /*
  * Opened under its old name where that is free, so that /proc/PID/fd says "old (deleted)" again as before; else under
  * the link-remap name itself.
@@ -261,12 +313,11 @@ int remap_open_linked(struct operation *op, struct file *f)
 	if (S_ISFIFO(m->mode))
 		f->fd = regular_open_fifo(name, flags);
 	else
-		f->fd = open(name, flags | (m->flags & O_PATH ? 0 : O_NONBLOCK));
+		f->fd = open(name, flags | (m->flags & O_PATH ? O_NOFOLLOW : O_NONBLOCK));
 	saved = S_ISFIFO(m->mode) && f->fd < 0 ? -f->fd : errno;
 	if (name == m->name)
 		(void)unlink(name);
-	if (f->fd >= 0 && fstat(f->fd, &st) == 0 && !S_ISREG(st.st_mode) &&
-	    !(S_ISFIFO(m->mode) && S_ISFIFO(st.st_mode)))
+	if (f->fd >= 0 && fstat(f->fd, &st) == 0 && !is_as_dumped(m, &st))
 		return error_raise(op->error, EINVAL, "%s, which stands for %s, is another sort of file", from,
 				   m->name);
 	if (f->fd >= 0)

@@ -8,6 +8,9 @@
 
 #include "base/cleanup.h"
 #include "kernel/system.h"
+#include "kinds/common.h"
+#include "kinds/proc_file.h"
+#include "kinds/registry.h"
 #include "kinds/socket.h"
 #include "kinds/table.h"
 #include "watch/recorder.h"
@@ -54,6 +57,15 @@ static int facts_of_copy(struct operation *op, const struct file *holder, int fd
 	return fstat(fd, &ret->st) < 0 ? -errno : 0;
 }
 
+/* It can be made when its task exists, and queues are filled before. */
+static int refuse_late(struct operation *op, const struct fd_facts *f, const struct kind *k)
+{
+	(void)error_raise(op->error, EOPNOTSUPP, "%s: a %s waits in the queue of a socket, where it cannot be carried",
+			  facts_describe(op, f), k == &kind_pidfd ? "pidfd" : "file of /proc/PID");
+	error_hint(op->error, "let the program receive it before the dump");
+	return -EOPNOTSUPP;
+}
+
 /* Takes @fd. */
 static int resolve(struct operation *op, const struct file *holder, int fd, uint32_t *ret_id)
 {
@@ -67,13 +79,17 @@ static int resolve(struct operation *op, const struct file *holder, int fd, uint
 		close(fd);
 		return error_raise_call(op->error, -r, "fstat", "%s, a descriptor in its queue", holder->describe);
 	}
+	k = kind_recognise(&facts);
+	if (k == &kind_pidfd || proc_file_is_path(facts.link)) {
+		close(fd);
+		return refuse_late(op, &facts, k);
+	}
 	f = find_open_file(op, fd, &facts.st);
 	if (f) {
 		close(fd);
 		*ret_id = f->id;
 		return 0;
 	}
-	k = kind_recognise(&facts);
 	r = k->check ? k->check(op, &facts) : 0;
 	f = r == 0 ? files_add(op, k, &facts) : NULL;
 	if (!f) {

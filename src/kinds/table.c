@@ -6,6 +6,7 @@
 #include <sys/resource.h>
 
 #include "base/cleanup.h"
+#include "kinds/dead.h"
 #include "kinds/registry.h"
 #include "watch/recorder.h"
 
@@ -216,6 +217,41 @@ int files_connect(struct operation *op)
 	return 0;
 }
 
+int files_appear(struct operation *op)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < op->files->n_files && r == 0; i++) {
+		struct file *f = op->files->files[i];
+
+		if (f->fd >= 0 || !f->kind->appear)
+			continue;
+		file_step(f, "appear");
+		r = f->kind->appear(op, f);
+	}
+	return r;
+}
+
+struct dead_task *dead_task_of(struct operation *op, pid_t pid, uint64_t key)
+{
+	struct dead_task *d;
+
+	for (d = op->files->dead; d; d = d->next) {
+		if (d->pid == pid && d->key == key)
+			return d;
+	}
+	d = arena_alloc(&op->arena, sizeof(*d));
+	if (!d) {
+		(void)raise_no_memory(op);
+		return NULL;
+	}
+	d->pid = pid;
+	d->key = key;
+	d->next = op->files->dead;
+	op->files->dead = d;
+	return d;
+}
+
 static int finish_all(struct operation *op, bool last)
 {
 	int r;
@@ -239,6 +275,28 @@ int files_finish(struct operation *op)
 	int r = finish_all(op, false);
 
 	return r == 0 ? finish_all(op, true) : r;
+}
+
+int files_settle(struct operation *op)
+{
+	bool any = false;
+	int r = 0;
+
+	for (size_t k = 0; k < n_kinds; k++)
+		any |= kinds[k]->settle && kind_is_used(op, kinds[k]);
+	for (size_t i = 0; any && i < op->files->n_files; i++) {
+		if (!op->files->files[i]->kind->settle)
+			close_fd(&op->files->files[i]->fd);
+	}
+	for (size_t i = 0; any && i < op->files->n_files && r == 0; i++) {
+		struct file *f = op->files->files[i];
+
+		if (!f->kind->settle)
+			continue;
+		file_step(f, "settle");
+		r = f->kind->settle(op, f);
+	}
+	return r;
 }
 
 int files_mapping_fd(struct operation *op, struct file *f, int open_flags, int *ret_fd)

@@ -82,8 +82,11 @@ static int classify_file(const struct proc_map *m, const struct memory_host *h, 
 	} else if (internal && starts_with(m->path, "/memfd:")) {
 		*ret = SORT_MEMFD;
 	} else if (starts_with(m->path, "/[aio]")) {
-		*ret_why = "it is the ring of an AIO context (io_setup)";
-		return -EOPNOTSUPP;
+		if (!aio_is_ring(m) || m->offset != 0) {
+			*ret_why = "it is a part or a copy of the ring of an AIO context (io_setup)";
+			return -EOPNOTSUPP;
+		}
+		*ret = SORT_AIO;
 	} else if (starts_with(m->path, "/secretmem")) {
 		*ret_why = "it is secret memory (memfd_secret), which nothing but the task itself can read";
 		return -EOPNOTSUPP;
@@ -173,6 +176,9 @@ static void entry_status(const struct proc_map *m, enum area_sort sort, VmaEntry
 	case SORT_SYSV:
 		v->status = AREA_REGULAR | AREA_ANON_SHARED | AREA_SYSVIPC;
 		break;
+	case SORT_AIO:
+		v->status = AREA_REGULAR | AREA_AIORING;
+		break;
 	case SORT_FILE:
 	case SORT_MEMFD:
 		v->status = AREA_REGULAR | (m->shared ? AREA_FILE_SHARED : AREA_FILE_PRIVATE);
@@ -226,7 +232,7 @@ bool area_has_private_pages(const VmaEntry *v)
 {
 	if (v->status & (AREA_VSYSCALL | AREA_VVAR))
 		return false;
-	return v->status & (AREA_ANON_PRIVATE | AREA_FILE_PRIVATE);
+	return v->status & (AREA_ANON_PRIVATE | AREA_FILE_PRIVATE | AREA_AIORING);
 }
 
 /* restore ------------------------------------------------------------------------------------------------------ */
@@ -247,7 +253,9 @@ static const char *check_status(const VmaEntry *v)
 						     AREA_SOCKET);
 
 	if (v->status & AREA_AIORING)
-		return "it is the ring of an AIO context, which firn cannot restore";
+		return v->status & ~(uint32_t)(AREA_REGULAR | AREA_AIORING | AREA_ANON_PRIVATE)
+			       ? "its status names something else besides the ring of an AIO context"
+			       : NULL;
 	if (v->status & ~(uint32_t)KNOWN_STATUS)
 		return "its status has bits that firn does not know";
 	if (!(v->status & (AREA_REGULAR | AREA_VSYSCALL)))
@@ -267,6 +275,8 @@ static const char *check_flags(const VmaEntry *v)
 
 	if (v->flags & ~(uint32_t)KNOWN_FLAGS)
 		return "its flags have bits that firn does not know";
+	if (v->status & AREA_AIORING)
+		return v->has_madv ? "a ring of AIO has no advice" : NULL;
 	if ((v->flags & (MAP_SHARED | MAP_PRIVATE)) != (shared ? MAP_SHARED : MAP_PRIVATE))
 		return "its flags do not fit its status";
 	if (v->prot & ~(uint32_t)(PROT_READ | PROT_WRITE | PROT_EXEC))

@@ -205,6 +205,8 @@ int memory_collect(struct operation *op, struct task *t)
 	if (r >= 0)
 		r = memory_link_files(op, t);
 	if (r >= 0)
+		r = aio_add(op, t);
+	if (r >= 0)
 		r = add_auxv(op, t);
 	if (r >= 0)
 		r = add_fields(op, t);

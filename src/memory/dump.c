@@ -38,7 +38,7 @@ static int scan_area(struct operation *op, struct task *t, size_t i, int pagemap
 	if (!area_has_private_pages(v))
 		return 0;
 	/* CRIU compares the vdso's content with the one that it finds, so it is saved although it is the kernel's. */
-	if (v->status & AREA_VDSO)
+	if (v->status & (AREA_VDSO | AREA_AIORING))
 		r = page_runs_add(&t->mm_plan->runs, v->start, v->end, true);
 	/* Reading pagemap entry by entry takes long on large reservations, in which there is nothing. */
 	else if (!use_scan && l->map->rss == 0 && l->map->swap == 0 && !(l->map->vm_flags & (VMFLAG_HT | VMFLAG_GU)))

@@ -26,6 +26,8 @@ int memory_dump(struct operation *op);
 /* dump: the current brk, which only the task can tell: adds brk(0) to a batch; afterwards takes the answer. */
 size_t memory_ask_brk(struct batch *b);
 int memory_answer_brk(struct operation *op, struct task *t, const struct batch *b, size_t call);
+/* dump: are the AIO contexts the task's own? Only the task can tell. Tracer thread. */
+int aio_ask(struct operation *op, struct task *t);
 /* dump, for the kinds that carry memfds: the content of the tmpfs, memfd or hugetlbfs file @fd (a copy of the
  * descriptor is kept) is saved by memory_dump() under the id *ret_shmid; the same inode gives the same id. */
 int memory_add_shared(struct operation *op, int fd, uint32_t *ret_shmid);

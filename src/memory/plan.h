@@ -150,6 +150,7 @@ enum area_sort {
 	SORT_FILE,
 	SORT_MEMFD,
 	SORT_SOCKET,
+	SORT_AIO,
 	SORT_VDSO,
 	SORT_VVAR,
 	SORT_VSYSCALL,
@@ -175,6 +176,15 @@ struct span {
 	uint64_t start, end;
 };
 uint64_t span_hole(struct span *spans, size_t n, uint64_t size, uint64_t margin, uint64_t low, uint64_t high);
+
+/* aio.c -------------------------------------------------------------------------------------------------------- */
+
+/* Is it the ring of an AIO context? Pure. */
+bool aio_is_ring(const struct proc_map *m);
+/* dump: fills mm->aios from the areas. */
+int aio_add(struct operation *op, struct task *t);
+/* restore: makes the contexts, over copies of their rings that lie where they belong. Tracer thread. */
+int aio_restore(struct operation *op, struct task *t);
 
 /* scan.c ------------------------------------------------------------------------------------------------------- */
 

@@ -112,9 +112,6 @@ static int check_mm(struct operation *op, struct task *t)
 	const char *why;
 	size_t bad;
 
-	if (mm->n_aios > 0)
-		return error_raise(op->error, EOPNOTSUPP, "mm-%d.img: it has AIO contexts, which firn cannot restore",
-				   t->pid);
 	if (mm->n_mm_saved_auxv > 64)
 		return error_raise(op->error, EBADMSG, "mm-%d.img: %zu auxiliary values are more than a task has",
 				   t->pid, mm->n_mm_saved_auxv);

@@ -88,7 +88,7 @@ static bool fill_room(const struct fill *f, size_t calls, size_t bytes)
 static bool area_wants_fd(const VmaEntry *v)
 {
 	return (v->status & (AREA_FILE_PRIVATE | AREA_FILE_SHARED | AREA_ANON_SHARED | AREA_SOCKET)) &&
-	       !(v->status & AREA_SYSVIPC);
+	       !(v->status & (AREA_SYSVIPC | AREA_AIORING));
 }
 
 static bool area_writes_file(const VmaEntry *v)
@@ -237,6 +237,9 @@ static void add_mapping(struct fill *f, const VmaEntry *v, int number)
 
 	if (area_has_private_pages(v) && area_is_filled(f->task, v))
 		prot |= PROT_WRITE;
+	/* A copy, for the time being: see aio.c. */
+	if (v->status & AREA_AIORING)
+		flags = MAP_PRIVATE | MAP_FIXED_NOREPLACE;
 	if (number < 0)
 		flags |= MAP_ANONYMOUS;
 	batch_call(&f->batch, CALL_MAY_FAIL, SYS_mmap, v->start, len, prot, flags, (uint64_t)(int64_t)number,
@@ -632,6 +635,8 @@ int memory_restore(struct operation *op, struct channel *c)
 		if (r >= 0)
 			r = vdso_check_place(op, fills[i].task);
 		batch_end(&fills[i].batch);
+		if (r >= 0)
+			r = aio_restore(op, fills[i].task);
 	}
 	sysv_detach(op->memory);
 	return r < 0 ? r : 0;

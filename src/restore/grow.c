@@ -19,11 +19,18 @@
 #include <unistd.h>
 
 #include "kernel/system.h"
+#include "kinds/dead.h"
 #include "puppet/trace.h"
 #include "restore/seed.h"
 #include "restore/sprout.h"
 #include "tree/tree.h"
 #include "watch/recorder.h"
+
+/* Signal 0 asks for threads too (man 2 tkill) and costs no descriptor. */
+static bool pid_is_taken(pid_t tid)
+{
+	return syscall(__NR_tkill, tid, 0) == 0 || errno == EPERM;
+}
 
 int grow_check_pids(struct operation *op)
 {
@@ -33,9 +40,13 @@ int grow_check_pids(struct operation *op)
 		for (size_t k = 0; k == 0 || k < t->n_threads; k++) {
 			pid_t tid = k == 0 ? t->pid : t->threads[k].tid;
 
-			if ((syscall(__NR_tkill, tid, 0) == 0 || errno == EPERM) && !pid_becomes_free(tid))
+			if (pid_is_taken(tid) && !pid_becomes_free(tid))
 				return raise_pid_taken(op, tid);
 		}
+	}
+	for (const struct dead_task *d = op->files->dead; d; d = d->next) {
+		if (d->pid != 0 && pid_is_taken(d->pid))
+			return raise_pid_taken(op, d->pid);
 	}
 	return 0;
 }

@@ -22,6 +22,13 @@ int grow_tree(struct operation *op, struct channel *c);
 /* Lets the zombies end with their exit codes and takes from their parents what the kernel told them about it. */
 int grow_zombies(struct operation *op);
 
+/*
+ * Tasks that were dead and that an open file still stands for: helpers in their places, children of the root, and their
+ * end. Between the two the files are opened. After grow_zombies().
+ */
+int grow_dead(struct operation *op);
+int bury_dead(struct operation *op);
+
 /* Makes the threads of every task. After memory was restored. */
 int grow_threads(struct operation *op);
 

@@ -69,6 +69,11 @@ static int let_objects_go(void *arg)
 	return files_go(arg);
 }
 
+static int settle_objects(void *arg)
+{
+	return files_settle(arg);
+}
+
 static int undo_objects(void *arg)
 {
 	files_undo(arg);
@@ -120,16 +125,33 @@ static int apply_aspects(struct operation *op)
 	return 0;
 }
 
+static int appear_objects(void *arg)
+{
+	return files_appear(arg);
+}
+
+/* What stands for a task: those that live are there by now, the dead live once more for the moment. */
+static int make_appear(struct operation *op)
+{
+	int r = grow_dead(op);
+
+	if (r == 0)
+		r = worker_call(appear_objects, op, op->error);
+	return r == 0 ? bury_dead(op) : r;
+}
+
 static int restore_state(struct operation *op, struct channel *c)
 {
 	int r;
 
 	recorder_stage(STAGE_STATE);
-	r = place_files(op, c);
-	if (r == 0)
-		r = grow_threads(op);
+	r = grow_threads(op);
 	if (r == 0)
 		r = grow_zombies(op);
+	if (r == 0)
+		r = make_appear(op);
+	if (r == 0)
+		r = place_files(op, c);
 	if (r == 0)
 		r = worker_call(finish_objects, op, op->error);
 	if (r == 0)
@@ -138,7 +160,9 @@ static int restore_state(struct operation *op, struct channel *c)
 		r = epolls_attach(op, c);
 	if (r == 0)
 		r = apply_aspects(op);
-	return r == 0 ? finish_tree(op, c) : r;
+	if (r == 0)
+		r = finish_tree(op, c);
+	return r == 0 ? worker_call(settle_objects, op, op->error) : r;
 }
 
 static int restore_tree(struct operation *op, struct channel *c)

@@ -148,7 +148,7 @@ int helper_end(struct operation *op, struct task *helper, struct task *parent)
 	r = batch_begin(&b, &helper->threads[0].puppet, op->error);
 	if (r < 0)
 		return r;
-	batch_call(&b, 0, __NR_exit_group, 0);
+	batch_call(&b, 0, __NR_exit_group, (uint64_t)WEXITSTATUS(helper->exit_code));
 	r = puppet_start(&b, op->error);
 	batch_end(&b);
 	if (r < 0)

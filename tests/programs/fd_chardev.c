@@ -1,8 +1,29 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* Character devices that hold no state: null, zero, full, random, urandom. */
+/* fd_chardev FOLDER [block|block_write]: character devices that hold no state: null, zero, full, random, urandom. A block device
+ * that is read, and one that is open for writing. */
 #include "check.h"
 
 #include <sys/sysmacros.h>
+
+static int block(bool write)
+{
+	char before[16], after[16] = "";
+	struct stat st;
+	int fd;
+
+	MUST(stat(".", &st));
+	if (major(st.st_dev) == 0 || mknod("disk", S_IFBLK | 0600, st.st_dev) < 0)
+		check_skip("no device of this file system");
+	fd = open("disk", write ? O_RDWR : O_RDONLY);
+	if (fd < 0)
+		check_skip("open: %s", strerror(errno));
+	MUST(pread(fd, before, 16, 1080));
+	MUST(lseek(fd, 1080, SEEK_SET));
+	check_ready();
+	CHECK(read(fd, after, 16) == 16 && memcmp(before, after, 16) == 0, "content");
+	CHECK(!fstat(fd, &st) && S_ISBLK(st.st_mode), "mode %o", st.st_mode);
+	return check_end();
+}
 
 int main(int argc, char **argv)
 {
@@ -12,6 +33,8 @@ int main(int argc, char **argv)
 	int fds[5];
 
 	check_begin(argc, argv);
+	if (argc > 2)
+		return block(!strcmp(argv[2], "block_write"));
 	for (int i = 0; i < 5; i++)
 		fds[i] = (int)MUST(open(paths[i], i == 2 ? O_RDWR | O_APPEND : i == 3 ? O_RDONLY | O_NONBLOCK : O_RDWR));
 	check_ready();

@@ -8,11 +8,11 @@
 #include <linux/perf_event.h>
 #include <linux/seccomp.h>
 #include <netinet/in.h>
+#include <pthread.h>
 #include <sched.h>
 #include <sys/epoll.h>
-#include <sys/fanotify.h>
 #include <sys/file.h>
-#include <sys/inotify.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/shm.h>
 #include <sys/signalfd.h>
@@ -59,6 +59,12 @@ static int netns_socket(void)
 	return fd;
 }
 
+static void *open_own_comm(void *ret)
+{
+	*(int *)ret = open("/proc/thread-self/comm", O_RDONLY);
+	return NULL;
+}
+
 static int set_up(const char *kind)
 {
 	sigset_t set;
@@ -71,10 +77,6 @@ static int set_up(const char *kind)
 		return timerfd_create(CLOCK_MONOTONIC, 0);
 	if (!strcmp(kind, "signalfd"))
 		return signalfd(-1, &set, 0);
-	if (!strcmp(kind, "inotify"))
-		return inotify_init1(0);
-	if (!strcmp(kind, "fanotify"))
-		return fanotify_init(FAN_CLASS_NOTIF, O_RDONLY);
 	if (!strcmp(kind, "tcp"))
 		return tcp_pair();
 	if (!strcmp(kind, "ebpf_filter"))
@@ -85,8 +87,8 @@ static int set_up(const char *kind)
 		return netns_socket();
 	if (!strcmp(kind, "alg"))
 		return socket(AF_ALG, SOCK_SEQPACKET, 0);
-	if (!strcmp(kind, "pidfd"))
-		return (int)syscall(SYS_pidfd_open, getpid(), 0);
+	if (!strcmp(kind, "other_pidfd"))
+		return (int)syscall(SYS_pidfd_open, 1, 0);
 	if (!strcmp(kind, "userfaultfd"))
 		return (int)syscall(SYS_userfaultfd, O_NONBLOCK);
 	if (!strcmp(kind, "io_uring")) {
@@ -126,8 +128,41 @@ static int set_up(const char *kind)
 		MUST(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
 		return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog);
 	}
-	if (!strcmp(kind, "proc_file"))
-		return open("/proc/self/status", O_RDONLY);
+	if (!strcmp(kind, "other_proc"))
+		return open("/proc/1/status", O_RDONLY);
+	if (!strcmp(kind, "namespace")) {
+		int fd;
+
+		/* a namespace that nothing but the descriptor keeps, of which the task is no member */
+		int own = (int)MUST(open("/proc/self/ns/uts", O_RDONLY | O_CLOEXEC));
+
+		MUST(unshare(CLONE_NEWUTS));
+		fd = open("/proc/self/ns/uts", O_RDONLY);
+		MUST(setns(own, CLONE_NEWUTS));
+		close(own);
+		return fd;
+	}
+	if (!strcmp(kind, "secretmem"))
+		return (int)syscall(447 /* memfd_secret, Linux 5.14 */, 0);
+	if (!strcmp(kind, "tun"))
+		return open("/dev/net/tun", O_RDWR);
+	if (!strcmp(kind, "uring_ring")) {
+		char params[120] = "";
+		int fd = (int)syscall(SYS_io_uring_setup, 4, params);
+
+		if (fd >= 0 && mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) == MAP_FAILED)
+			return -1;
+		close(fd);
+		return fd < 0 ? -1 : 0;
+	}
+	if (!strcmp(kind, "dead_thread")) {
+		pthread_t t;
+		int fd = -1;
+
+		pthread_create(&t, NULL, open_own_comm, &fd);
+		pthread_join(t, NULL);
+		return fd;
+	}
 	if (!strcmp(kind, "ldt")) {
 		struct user_desc d = { .entry_number = 0, .base_addr = 0x1000, .limit = 10, .seg_32bit = 1, .useable = 1 };
 

@@ -301,7 +301,7 @@ static void test_hostile_areas(void **state)
 		v = anon(0x12000, 0x13000);
 		v.status |= 1u << bit;
 		if ((1u << bit) & (AREA_FILE_PRIVATE | AREA_FILE_SHARED | AREA_ANON_SHARED | AREA_SYSVIPC |
-				   AREA_SOCKET | AREA_AIORING | 1u << 4 | ~0u << 15))
+				   AREA_SOCKET | 1u << 4 | ~0u << 15))
 			assert_int_equal(check_two(good, v), -EINVAL);
 		else
 			assert_int_equal(check_two(good, v), 0);
