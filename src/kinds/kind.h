@@ -112,7 +112,7 @@ struct kind {
 
 	/* The last thing before the tasks run, once for the kind; after it nothing else can fail. May be NULL. */
 	int (*go_all)(struct operation *op);
-	/* The very last: nothing that firn does comes after it, and of the engine's descriptors only those of this kind
+	/* The very last but go_all: no file is touched after it, and of the engine's descriptors only those of such kinds
 	 * are still open. For watches, which would tell of it. May be NULL. */
 	int (*settle)(struct operation *op, struct file *f);
 

@@ -285,7 +285,8 @@ int files_settle(struct operation *op)
 	for (size_t k = 0; k < n_kinds; k++)
 		any |= kinds[k]->settle && kind_is_used(op, kinds[k]);
 	for (size_t i = 0; any && i < op->files->n_files; i++) {
-		if (!op->files->files[i]->kind->settle)
+		/* go_all needs its own yet. */
+		if (!op->files->files[i]->kind->settle && !op->files->files[i]->kind->go_all)
 			close_fd(&op->files->files[i]->fd);
 	}
 	for (size_t i = 0; any && i < op->files->n_files && r == 0; i++) {
