@@ -11,6 +11,7 @@
 #include "kinds/lock.h"
 #include "kinds/registry.h"
 #include "kinds/table.h"
+#include "tree/refusals.h"
 #include "watch/recorder.h"
 
 /*
@@ -159,7 +160,7 @@ static int collect_task(struct operation *op, struct task *t, const struct mount
 			c->n--;
 			continue;
 		}
-		r = locks_collect(op, t, &cand->facts);
+		r = refusal_note(op, locks_collect(op, t, &cand->facts));
 		if (r < 0)
 			return r;
 		cand->slot = t->n_descriptors;
@@ -272,7 +273,8 @@ static int add_recognised(struct operation *op, struct fd_facts *facts, struct f
 	int r;
 
 	recorder_step(facts->task->pid, facts->task->comm, "check", "%s → %s", facts->what, facts->link);
-	r = k->check ? k->check(op, facts) : 0;
+	/* What is refused and noted stays in the table: it may be the other end of what is not. */
+	r = k->check ? refusal_note(op, k->check(op, facts)) : 0;
 	if (r < 0)
 		return r;
 	f = files_add(op, k, facts);
@@ -488,7 +490,7 @@ static int check_all(struct operation *op)
 	int r;
 
 	for (size_t k = 0; k < n_kinds; k++) {
-		r = kinds[k]->check_all && kind_is_used(op, kinds[k]) ? kinds[k]->check_all(op) : 0;
+		r = kinds[k]->check_all && kind_is_used(op, kinds[k]) ? refusal_note(op, kinds[k]->check_all(op)) : 0;
 		if (r < 0)
 			return r;
 	}

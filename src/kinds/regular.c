@@ -64,12 +64,12 @@ static int check_ghost(struct operation *op, const struct fd_facts *f)
 	uint64_t bytes = (uint64_t)f->st.st_blocks * 512;
 
 	if (S_ISREG(f->st.st_mode) && bytes > op->options->ghost_limit) {
-		(void)error_raise(op->error, EFBIG,
+		(void)error_raise(op->error, EOPNOTSUPP,
 				  "%s: a deleted file with %" PRIu64 " bytes, and only %" PRIu64
 				  " may be kept in the images",
 				  facts_describe(op, f), bytes, op->options->ghost_limit);
 		error_hint(op->error, "raise --ghost-limit to %" PRIu64 " or more", bytes);
-		return -EFBIG;
+		return -EOPNOTSUPP;
 	}
 	if (!S_ISREG(f->st.st_mode) && !S_ISDIR(f->st.st_mode) && !S_ISFIFO(f->st.st_mode))
 		return error_raise(op->error, EOPNOTSUPP,

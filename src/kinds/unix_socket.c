@@ -11,6 +11,7 @@
 #include "kernel/sock_diag.h"
 #include "kinds/common.h"
 #include "kinds/registry.h"
+#include "tree/refusals.h"
 #include "watch/recorder.h"
 
 /*
@@ -181,6 +182,7 @@ static int unix_check_all(struct operation *op)
 			r = check_peer(op, f, facts, d);
 		if (r == 0)
 			r = unix_name_check(op, f, d->name, d->name_len);
+		r = refusal_note(op, r);
 	}
 	return r;
 }
