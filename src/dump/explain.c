@@ -54,6 +54,11 @@ static void put(FILE *out, const char *text)
 		(void)fputc((unsigned char)*text < 0x20 || *text == 0x7f ? '?' : *text, out);
 }
 
+static const char *plural(size_t n)
+{
+	return n == 1 ? "" : "s";
+}
+
 static void print_text(const struct explanation *x, FILE *out)
 {
 	const struct task *root = x->op.tree.n_tasks ? x->op.tree.tasks[0] : NULL;
@@ -62,7 +67,8 @@ static void print_text(const struct explanation *x, FILE *out)
 
 	(void)fprintf(out, "pid %d (", x->op.options->tree);
 	put(out, root ? root->comm : "?");
-	(void)fprintf(out, "): %zu tasks, %zu threads, %zu open files\n", x->look.tasks, x->look.threads, x->look.files);
+	(void)fprintf(out, "): %zu task%s, %zu thread%s, %zu open file%s\n", x->look.tasks, plural(x->look.tasks),
+		      x->look.threads, plural(x->look.threads), x->look.files, plural(x->look.files));
 	for (const struct refusal *r = x->found.first; r; r = r->next) {
 		(void)fprintf(out, "\n%3zu. ", ++i);
 		put(out, r->object[0] ? r->object : r->reason);
@@ -86,7 +92,7 @@ static void print_text(const struct explanation *x, FILE *out)
 	(void)fprintf(out, "\nA dump would write about %s of pages; the tree would stand still for about %s.\n", bytes, frozen);
 	if (x->found.n)
 		(void)fprintf(out, "It would be refused: %zu thing%s cannot be carried with these options.\n", x->found.n,
-			      x->found.n == 1 ? "" : "s");
+			      plural(x->found.n));
 	else
 		(void)fputs("Nothing that can be seen from outside would be refused.\n", out);
 }
