@@ -34,6 +34,8 @@ struct options {
 	size_t n_skip_mnt;
 	const char **external;          /* as given: TYPE[ID]:VALUE */
 	size_t n_external;
+	const char **inherit;           /* restore: as given: fd[N]:KEY, and N is open */
+	size_t n_inherit;
 	const char *manage_cgroups;     /* mode, NULL = not given, "" = given without a mode */
 	const char *cpu_cap;
 	const char *libdir;             /* taken and ignored: firn has no plugins */

@@ -118,6 +118,13 @@ static int add_external(struct options *o, const char *value, struct error *e)
 	return 0;
 }
 
+static int add_inherit(struct options *o, const char *value, struct error *e)
+{
+	(void)e;
+	o->inherit[o->n_inherit++] = value;
+	return 0;
+}
+
 static int ignore(struct options *o, const char *value, struct error *e)
 {
 	(void)o;
@@ -176,7 +183,9 @@ const struct option_spec option_table[] = {
 	{ "root", 'r', NEEDS, FOR_RESTORE, set_root, "DIR",
 	  "root of the restored mount namespace (not supported yet)" },
 	{ "external", 0, NEEDS, FOR_BOTH, add_external, "TYPE[ID]:VALUE",
-	  "what is provided from outside (not supported yet)" },
+	  "what a restore is given from outside: tty[RDEV:DEV], file[MNT_ID:INODE]" },
+	{ "inherit-fd", 0, NEEDS, FOR_RESTORE, add_inherit, "fd[N]:KEY",
+	  "descriptor N takes the place of KEY: tty[…], file[…], pipe:[INODE], socket:[INODE] or a path" },
 	{ "manage-cgroups", 0, MAY, FOR_BOTH, set_manage_cgroups, "MODE",
 	  "control groups: none and ignore are supported" },
 	{ "cpu-cap", 0, MAY, FOR_BOTH, set_cpu_cap, "CAP", "processor features to check: none and fpu are supported" },
@@ -203,7 +212,6 @@ const struct option_spec option_table[] = {
 	{ "file-validation", 0, NEEDS, FOR_BOTH, NULL, NULL, NULL },
 	{ "force-irmap", 0, NONE, FOR_BOTH, NULL, NULL, NULL },
 	{ "freeze-cgroup", 0, NEEDS, FOR_DUMP, NULL, NULL, NULL },
-	{ "inherit-fd", 0, NEEDS, FOR_RESTORE, NULL, NULL, NULL },
 	{ "irmap-scan-path", 0, NEEDS, FOR_BOTH, NULL, NULL, NULL },
 	{ "join-ns", 'J', NEEDS, FOR_RESTORE, NULL, NULL, NULL },
 	{ "lazy-pages", 0, NONE, FOR_BOTH, NULL, NULL, NULL },
@@ -212,6 +220,7 @@ const struct option_spec option_table[] = {
 	{ "lsm-profile", 0, NEEDS, FOR_RESTORE, NULL, NULL, NULL },
 	{ "mntns-compat-mode", 0, NONE, FOR_RESTORE, NULL, NULL, NULL },
 	{ "network-lock", 0, NEEDS, FOR_BOTH, NULL, NULL, NULL },
+	{ "orphan-pts-master", 0, NONE, FOR_RESTORE, NULL, NULL, NULL },
 	{ "page-server", 0, NONE, FOR_DUMP, NULL, NULL, NULL },
 	{ "pre-dump-mode", 0, NEEDS, FOR_DUMP, NULL, NULL, NULL },
 	{ "prev-images-dir", 0, NEEDS, FOR_DUMP, NULL, NULL, NULL },

@@ -9,6 +9,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -197,11 +198,12 @@ int options_parse(int argc, char **argv, unsigned command, struct command_line *
 
 	memset(ret, 0, sizeof(*ret));
 	set_defaults(&ret->options);
-	ret->values = calloc((size_t)argc * 2 + 2, sizeof(*ret->values));
+	ret->values = calloc((size_t)argc * 3 + 3, sizeof(*ret->values));
 	if (!ret->values)
 		return error_raise(e, ENOMEM, "no memory for the command line");
 	ret->options.skip_mnt = ret->values;
 	ret->options.external = ret->values + argc + 1;
+	ret->options.inherit = ret->values + 2 * (argc + 1);
 	for (int i = 1; i < argc && !r && !ret->help; i++) {
 		if (strncmp(argv[i], "--", 2) == 0 && argv[i][2])
 			r = parse_long(argc, argv, &i, command, ret, e);
@@ -267,8 +269,48 @@ static bool only(const char *list, const char *a, const char *b)
 	return true;
 }
 
+static int check_external(const struct options *o, struct error *e)
+{
+	static const char *const types[] = { "tty[", "file[" };
+
+	for (size_t i = 0; i < o->n_external; i++) {
+		char what[128];
+		bool known = false;
+
+		for (size_t k = 0; k < ARRAY_SIZE(types); k++)
+			known = known || strncmp(o->external[i], types[k], strlen(types[k])) == 0;
+		(void)snprintf(what, sizeof(what), "--external %s", o->external[i]);
+		if (!known)
+			return refuse(e, what, "Leave the option out if the tree does not use that resource.");
+	}
+	return 0;
+}
+
+/* fd[N]:KEY, with N open. */
+static int check_inherit(const struct options *o, struct error *e)
+{
+	for (size_t i = 0; i < o->n_inherit; i++) {
+		const char *given = o->inherit[i];
+		char *end;
+		long fd;
+
+		errno = 0;
+		fd = strncmp(given, "fd[", 3) == 0 && isdigit((unsigned char)given[3]) ? strtol(given + 3, &end, 10) : -1;
+		if (fd < 0 || fd > INT_MAX || errno || strncmp(end, "]:", 2) != 0 || end[2] == '\0') {
+			error_raise(e, EINVAL, "--inherit-fd %s: it is not of the form fd[N]:KEY", given);
+			error_hint(e, "For example: --inherit-fd 'fd[7]:pipe:[123456]'");
+			return -EINVAL;
+		}
+		if (fcntl((int)fd, F_GETFD) < 0)
+			return error_raise(e, EINVAL, "--inherit-fd %s: no such descriptor is open", given);
+	}
+	return 0;
+}
+
 int options_check(const struct options *o, unsigned command, struct error *e)
 {
+	int r;
+
 	if (o->action_script)
 		return refuse(e, "--action-script", "Run what the script does before and after firn.");
 	if (o->restore_sibling)
@@ -276,8 +318,11 @@ int options_check(const struct options *o, unsigned command, struct error *e)
 			      "Use --restore-detached and a sub-reaper (PR_SET_CHILD_SUBREAPER).");
 	if (o->root)
 		return refuse(e, "--root", "Mount namespaces cannot be restored yet.");
-	if (o->n_external)
-		return refuse(e, "--external", "Leave the option out if the tree does not use that resource.");
+	r = check_external(o, e);
+	if (r == 0)
+		r = check_inherit(o, e);
+	if (r < 0)
+		return r;
 	if (o->manage_cgroups && (!o->manage_cgroups[0] || !only(o->manage_cgroups, "none", "ignore")))
 		return refuse(e, "--manage-cgroups with a mode other than none and ignore",
 			      "With --manage-cgroups=ignore the tasks stay in, or are restored into, firn's own "

@@ -29,7 +29,7 @@ extern const size_t n_option_table;
 struct command_line {
 	struct options options;
 	bool help;
-	const char **values;            /* owned: room for skip_mnt and external */
+	const char **values;            /* owned: room for skip_mnt, external and inherit */
 };
 
 /*

@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "kinds/lock.h"
 #include "kinds/registry.h"
+#include "kinds/regular.h"
 #include "kinds/table.h"
 #include "tree/refusals.h"
 #include "watch/recorder.h"
@@ -263,6 +264,7 @@ static int take(struct operation *op, struct fd_facts *f)
 		      f->mount ? f->mount->fstype : "");
 	if (fstat(f->fd, &f->st) < 0)
 		return error_raise_call(op->error, errno, "fstat", "%s", facts_describe(op, f));
+	f->external = regular_is_external(op, f);
 	return 0;
 }
 

@@ -9,6 +9,7 @@
 #include <sys/sysmacros.h>
 
 #include "base/cleanup.h"
+#include "kinds/inherit.h"
 #include "kinds/registry.h"
 #include "watch/recorder.h"
 
@@ -78,11 +79,27 @@ static int check_ghost(struct operation *op, const struct fd_facts *f)
 	return 0;
 }
 
+/* The key of --external and --inherit-fd, and the name in the images. */
+#define EXTERNAL_KEY "file[%x:%" PRIx64 "]"
+#define EXTERNAL_BEGIN "file["
+
+bool regular_is_external(const struct operation *op, const struct fd_facts *f)
+{
+	char key[64];
+
+	if (op->options->n_external == 0 || f->number < 0 || S_ISSOCK(f->st.st_mode))
+		return false;
+	(void)snprintf(key, sizeof(key), EXTERNAL_KEY, (unsigned)f->info.mnt_id, (uint64_t)f->st.st_ino);
+	return external_listed(op, key);
+}
+
 int regular_check_path(struct operation *op, const struct fd_facts *f)
 {
 	const char *name;
 	int r;
 
+	if (f->external)
+		return 0;
 	if (is_task_file(f)) {
 		(void)error_raise(op->error, EOPNOTSUPP,
 				  "%s: a task's file in /proc cannot be carried by this version of firn",
@@ -115,6 +132,12 @@ static bool size_matters(uint32_t flags)
 	return !((flags & O_ACCMODE) == O_WRONLY && (flags & O_APPEND));
 }
 
+static int external_name(struct operation *op, const struct fd_facts *f, const char **ret)
+{
+	*ret = arena_printf(&op->arena, EXTERNAL_KEY, (unsigned)f->info.mnt_id, (uint64_t)f->st.st_ino);
+	return *ret ? PATH_SAME : raise_no_memory(op);
+}
+
 int regular_dump_entry(struct operation *op, struct file *f)
 {
 	RegFileEntry *m = arena_alloc(&op->arena, sizeof(*m));
@@ -127,9 +150,10 @@ int regular_dump_entry(struct operation *op, struct file *f)
 	if (!m)
 		return raise_no_memory(op);
 	reg_file_entry__init(m);
-	r = path_check(op, facts, &name);
+	r = facts->external ? external_name(op, facts, &name) : path_check(op, facts, &name);
 	if (r < 0)
 		return r;
+	m->has_ext = m->ext = facts->external;
 	m->id = f->id;
 	m->flags = facts->info.flags & ~(uint32_t)O_CLOEXEC;
 	m->pos = facts->info.pos;
@@ -187,15 +211,18 @@ static int regular_decode(struct operation *op, struct file *f)
 
 	if (!m || m->id != f->id || !m->name)
 		return raise_damaged(op, f, "the file's path");
+	if (m->has_ext && m->ext) {
+		if (strncmp(m->name, EXTERNAL_BEGIN, strlen(EXTERNAL_BEGIN)) != 0 || m->pos > INT64_MAX)
+			return raise_damaged(op, f, "the name of a file from outside");
+		f->describe = m->name;
+		return regular_of(op, f) ? 0 : -ENOMEM;
+	}
 	if (!path_is_sane(m->name))
 		return error_raise(op->error, EINVAL, "files.img: file %u: \"%.200s\" is no absolute path", f->id,
 				   m->name);
 	if (m->pos > INT64_MAX)
 		return error_raise(op->error, EINVAL, "files.img: file %u (%s): its position is %" PRIu64, f->id,
 				   m->name, m->pos);
-	if (m->has_ext && m->ext)
-		return error_raise(op->error, EOPNOTSUPP, "files.img: file %u (%s) was left to a plugin of CRIU", f->id,
-				   m->name);
 	f->describe = m->name;
 	return regular_of(op, f) ? 0 : -ENOMEM;
 }
@@ -336,6 +363,39 @@ int regular_adjust(struct operation *op, struct file *f)
 	return file_set_flags(op, f, m->flags);
 }
 
+/* A descriptor of the caller's takes the file's place, in the position that the file had. INHERITED, 0: none was given. */
+static int take_inherited(struct operation *op, struct file *f)
+{
+	const RegFileEntry *m = f->entry->reg;
+	struct stat st;
+	int r = inherit_take(op, m->name, f->describe, &f->fd);
+
+	if (r == 0 && m->has_ext && m->ext) {
+		error_raise(op->error, EINVAL, "%s: it was dumped with --external, and nobody hands it over", m->name);
+		error_hint(op->error, "Open what shall take its place and give it with --inherit-fd 'fd[N]:%s'.", m->name);
+		return -EINVAL;
+	}
+	if (r != INHERITED)
+		return r;
+	f->opened_as_wanted = false;
+	if (m->has_size && fstat(f->fd, &st) == 0 && S_ISREG(st.st_mode) && (uint64_t)st.st_size != m->size) {
+		error_raise(op->error, ESTALE, "%s: what --inherit-fd gives for it has %lld bytes, and it had %" PRIu64
+			    " when it was dumped", m->name, (long long)st.st_size, m->size);
+		return -ESTALE;
+	}
+	return INHERITED;
+}
+
+/* What is no file (a pipe given for one) has no position. */
+static int regular_adjust_inherited(struct operation *op, struct file *f)
+{
+	const RegFileEntry *m = f->entry->reg;
+
+	if (m->pos != 0 && lseek(f->fd, (off_t)m->pos, SEEK_SET) < 0 && errno != ESPIPE)
+		return error_raise_call(op->error, errno, "lseek", "%s, to %" PRIu64, m->name, m->pos);
+	return m->flags & O_PATH ? 0 : file_set_flags(op, f, m->flags);
+}
+
 int regular_create(struct operation *op, struct file *f)
 {
 	struct regular *reg = regular_of(op, f);
@@ -343,6 +403,11 @@ int regular_create(struct operation *op, struct file *f)
 
 	if (!reg)
 		return -ENOMEM;
+	r = take_inherited(op, f);
+	if (r < 0)
+		return r;
+	if (r == INHERITED)
+		return regular_adjust_inherited(op, f);
 	if (reg->ghost)
 		return reg->ghost->created ? 0 : ghost_create(op, reg->ghost);
 	if (reg->linked) {

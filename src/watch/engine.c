@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -86,6 +87,14 @@ static void prepare_signals(pid_t front)
  * An engine that cannot be ended must not keep the caller's pipes open. A shell job is restored with the terminal
  * that the engine was given.
  */
+static bool is_inherited(const struct options *o, int fd)
+{
+	for (size_t i = 0; i < o->n_inherit; i++)
+		if (atoi(o->inherit[i] + strlen("fd[")) == fd)
+			return true;
+	return false;
+}
+
 static void prepare_streams(enum front_role role, const struct options *o)
 {
 	bool keep_error = o->verbosity >= LOG_TRACE;
@@ -99,10 +108,9 @@ static void prepare_streams(enum front_role role, const struct options *o)
 	fd = open("/dev/null", O_RDWR);
 	if (fd < 0)
 		return;
-	(void)dup2(fd, STDIN_FILENO);
-	(void)dup2(fd, STDOUT_FILENO);
-	if (!keep_error)
-		(void)dup2(fd, STDERR_FILENO);
+	for (int i = STDIN_FILENO; i <= STDERR_FILENO; i++)
+		if (!is_inherited(o, i) && !(i == STDERR_FILENO && keep_error))
+			(void)dup2(fd, i);
 	if (fd > STDERR_FILENO)
 		close(fd);
 }

@@ -335,6 +335,17 @@ static int finish(struct front *f)
 
 /* ---- the whole ---- */
 
+/* What was given for the restore is the engine's: a pipe that the front kept open would never end. */
+static void close_inherited(const struct options *o)
+{
+	for (size_t i = 0; i < o->n_inherit; i++) {
+		int fd = atoi(o->inherit[i] + strlen("fd["));
+
+		if (fd > STDERR_FILENO)
+			close(fd);
+	}
+}
+
 static void release(struct front *f)
 {
 	const int fds[] = { f->signal_fd, f->done_fd, f->engine_pidfd };
@@ -373,6 +384,7 @@ static int run(struct front *f, engine_fn engine, void *arg)
 	r = engine_begin(f, engine, arg);
 	if (r)
 		return no_start(f, r, "the engine's process cannot be started");
+	close_inherited(f->options);
 	/* Only now: the fork above must not copy a process with threads. The log's first line is in the ring. */
 	r = scribe_start(&f->scribe, f->log_path, f->engine_pidfd);
 	if (r)

@@ -176,14 +176,14 @@ def ended_within(pid, timeout):
         os.close(fd)
 
 
-def run(argv, timeout=ENGINE_TIMEOUT, log_path=None, cwd=None, env=None):
+def run(argv, timeout=ENGINE_TIMEOUT, log_path=None, cwd=None, env=None, pass_fds=()):
     """Runs an engine to its end; one that does not end is a failure that shows where it stood."""
     begin = time.monotonic()
     with tempfile.TemporaryFile("w+", errors="replace") as out, \
             tempfile.TemporaryFile("w+", errors="replace") as err:
         # Files, not pipes: a restored process that keeps the output open must not look like an engine that hangs.
         p = subprocess.Popen([str(a) for a in argv], stdin=subprocess.DEVNULL, stdout=out, stderr=err, cwd=cwd,
-                             env=env, start_new_session=True)
+                             env=env, start_new_session=True, pass_fds=pass_fds)
         if ended_within(p.pid, timeout):
             code = p.wait()
         else:
@@ -223,10 +223,10 @@ class Engine:
         return [*self.command, "restore", "-D", str(images), "-o", "restore.log", "-v4", "-d", "--pidfile",
                 "restored.pid", *options]
 
-    def restore(self, images, *options, timeout=ENGINE_TIMEOUT):
+    def restore(self, images, *options, timeout=ENGINE_TIMEOUT, pass_fds=()):
         images = pathlib.Path(images)
         (images / "restored.pid").unlink(missing_ok=True)
-        return run(self.restore_argv(images, *options), timeout, images / "restore.log")
+        return run(self.restore_argv(images, *options), timeout, images / "restore.log", pass_fds=pass_fds)
 
     def frozen_seconds(self, images):
         """How long the tree stood still, from stats-dump."""
@@ -443,9 +443,9 @@ class Workload:
                 wait_for(lambda: gone(p), lambda: f"{p} of the dumped tree killed\n{outcome}")
         return outcome
 
-    def restore(self, engine, *options, images=None):
+    def restore(self, engine, *options, images=None, pass_fds=()):
         images = images or self.images()
-        outcome = engine.restore(images, *options)
+        outcome = engine.restore(images, *options, pass_fds=pass_fds)
         if not outcome.ok:
             raise HarnessError(f"{engine.name} restore failed\n{outcome}\n{self.output()}")
         self.last_restore = outcome
