@@ -363,7 +363,10 @@ int regular_adjust(struct operation *op, struct file *f)
 	return file_set_flags(op, f, m->flags);
 }
 
-/* A descriptor of the caller's takes the file's place, in the position that the file had. INHERITED, 0: none was given. */
+/*
+ * A descriptor of the caller's takes the file's place: INHERITED; 0: none was given. As with CRIU, what was dumped with
+ * --external gets the position and the flags of before, and what is given for a path stays as it is.
+ */
 static int take_inherited(struct operation *op, struct file *f)
 {
 	const RegFileEntry *m = f->entry->reg;
@@ -375,7 +378,7 @@ static int take_inherited(struct operation *op, struct file *f)
 		error_hint(op->error, "Open what shall take its place and give it with --inherit-fd 'fd[N]:%s'.", m->name);
 		return -EINVAL;
 	}
-	if (r != INHERITED)
+	if (r != INHERITED || !m->ext)
 		return r;
 	f->opened_as_wanted = false;
 	if (m->has_size && fstat(f->fd, &st) == 0 && S_ISREG(st.st_mode) && (uint64_t)st.st_size != m->size) {
@@ -407,7 +410,7 @@ int regular_create(struct operation *op, struct file *f)
 	if (r < 0)
 		return r;
 	if (r == INHERITED)
-		return regular_adjust_inherited(op, f);
+		return f->entry->reg->ext ? regular_adjust_inherited(op, f) : 0;
 	if (reg->ghost)
 		return reg->ghost->created ? 0 : ghost_create(op, reg->ghost);
 	if (reg->linked) {
