@@ -33,6 +33,7 @@ ENTRIES = [
     Entry("sessions"),
     Entry("sessions", ("orphans",), criu="the orphan is no longer the sub-reaper's child"),
     Entry("subreaper"),
+    Entry("all_kinds", options=("--file-locks",), criu="each kind's own reasons"),
     Entry("clone_sharing", ("files",)),
     Entry("clone_sharing", ("fs",), criu="Can't make FS id"),
     *each("clone_sharing", "vm", "sighand", "all", criu="Can't make VM id"),
