@@ -36,7 +36,7 @@ struct explanation {
 	struct operation op;
 	struct refusals found;
 	struct look look;
-	struct error incomplete;    /* why not everything could be looked at; not set when it was */
+	struct error incomplete; /* why not everything could be looked at; not set when it was */
 };
 
 static uint64_t frozen_ns(const struct look *l)
@@ -89,10 +89,11 @@ static void print_text(const struct explanation *x, FILE *out)
 	}
 	format_bytes(x->look.page_bytes, bytes, sizeof(bytes));
 	format_time(frozen_ns(&x->look), frozen, sizeof(frozen));
-	(void)fprintf(out, "\nA dump would write about %s of pages; the tree would stand still for about %s.\n", bytes, frozen);
+	(void)fprintf(out, "\nA dump would write about %s of pages; the tree would stand still for about %s.\n", bytes,
+		      frozen);
 	if (x->found.n)
-		(void)fprintf(out, "It would be refused: %zu thing%s cannot be carried with these options.\n", x->found.n,
-			      plural(x->found.n));
+		(void)fprintf(out, "It would be refused: %zu thing%s cannot be carried with these options.\n",
+			      x->found.n, plural(x->found.n));
 	else
 		(void)fputs("Nothing that can be seen from outside would be refused.\n", out);
 }
@@ -102,8 +103,11 @@ static void print_text(const struct explanation *x, FILE *out)
 /* Bytes that are no UTF-8 become U+FFFD. */
 static size_t utf8_len(const unsigned char *s)
 {
-	size_t n = s[0] < 0x80 ? 1 : s[0] >= 0xc2 && s[0] < 0xe0 ? 2 : s[0] >= 0xe0 && s[0] < 0xf0 ? 3 :
-									s[0] >= 0xf0 && s[0] < 0xf5 ? 4 : 0;
+	size_t n = s[0] < 0x80			 ? 1
+		   : s[0] >= 0xc2 && s[0] < 0xe0 ? 2
+		   : s[0] >= 0xe0 && s[0] < 0xf0 ? 3
+		   : s[0] >= 0xf0 && s[0] < 0xf5 ? 4
+						 : 0;
 
 	for (size_t i = 1; i < n; i++)
 		if ((s[i] & 0xc0) != 0x80)
@@ -144,8 +148,8 @@ static void print_json(const struct explanation *x, FILE *out)
 	(void)fprintf(out, "{\n  \"pid\": %d,\n  ", x->op.options->tree);
 	json_string(out, "comm", root ? root->comm : NULL, ",\n");
 	(void)fprintf(out, "  \"ok\": %s,\n", x->found.n || error_is_set(&x->incomplete) ? "false" : "true");
-	(void)fprintf(out, "  \"tasks\": %zu,\n  \"threads\": %zu,\n  \"files\": %zu,\n", x->look.tasks, x->look.threads,
-		      x->look.files);
+	(void)fprintf(out, "  \"tasks\": %zu,\n  \"threads\": %zu,\n  \"files\": %zu,\n", x->look.tasks,
+		      x->look.threads, x->look.files);
 	(void)fprintf(out, "  \"page_bytes\": %" PRIu64 ",\n  \"frozen_us\": %" PRIu64 ",\n  ", x->look.page_bytes,
 		      frozen_ns(&x->look) / 1000);
 	json_string(out, "incomplete", error_is_set(&x->incomplete) ? x->incomplete.sentence : NULL, ",\n");

@@ -49,8 +49,8 @@ static int check_untraced(struct operation *op, const struct task *t)
 		fd = procfs_open(s->tracer);
 		if (fd >= 0)
 			(void)read_proc_stat(fd, &tracer);
-		(void)error_raise(op->error, EOPNOTSUPP, "pid %d (%s), thread %d is traced by pid %d (%s) already", t->pid,
-				  t->comm, t->threads[i].tid, s->tracer, tracer.comm);
+		(void)error_raise(op->error, EOPNOTSUPP, "pid %d (%s), thread %d is traced by pid %d (%s) already",
+				  t->pid, t->comm, t->threads[i].tid, s->tracer, tracer.comm);
 		error_hint(op->error, "End the tracer (strace, gdb, another checkpoint) first.");
 		return -EOPNOTSUPP;
 	}
@@ -150,8 +150,12 @@ static int raise_first(const struct refusals *found, struct error *e)
 	if (found->n == 1)
 		return -EOPNOTSUPP;
 	len = strlen(e->hint);
-	(void)snprintf(e->hint + len, sizeof(e->hint) - len, "%s%zu more thing%s would be refused: firn explain lists them all.",
-		       len == 0 ? "" : e->hint[len - 1] == '.' ? " " : ". ", found->n - 1, found->n == 2 ? "" : "s");
+	(void)snprintf(e->hint + len, sizeof(e->hint) - len,
+		       "%s%zu more thing%s would be refused: firn explain lists them all.",
+		       len == 0			 ? ""
+		       : e->hint[len - 1] == '.' ? " "
+						 : ". ",
+		       found->n - 1, found->n == 2 ? "" : "s");
 	return -EOPNOTSUPP;
 }
 

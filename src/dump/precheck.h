@@ -12,8 +12,8 @@ int precheck_tree(const struct operation *op);
 
 /* What a look found. */
 struct look {
-	uint64_t page_bytes;        /* that a dump would write */
-	uint64_t look_ns;           /* what the look itself took */
+	uint64_t page_bytes; /* that a dump would write */
+	uint64_t look_ns;    /* what the look itself took */
 	size_t tasks, threads, files;
 };
 

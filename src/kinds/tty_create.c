@@ -40,7 +40,8 @@ struct tty *tty_master(struct operation *op, uint32_t index)
 static int raise_taken(struct operation *op, const struct file *f, uint32_t index)
 {
 	error_raise(op->error, EBUSY, "%s: /dev/pts/%u is in use by another program", f->describe, index);
-	error_hint(op->error, "\"fuser -v /dev/pts/%u\" names it, or look for an open /dev/ptmx: end it, then restore again.",
+	error_hint(op->error,
+		   "\"fuser -v /dev/pts/%u\" names it, or look for an open /dev/ptmx: end it, then restore again.",
 		   index);
 	return -EBUSY;
 }
@@ -131,7 +132,7 @@ static int create_master(struct operation *op, struct tty *t)
 		r = restore_slave_owner(op, t);
 	if (r < 0 || !t->m->firn_other_closed)
 		return r;
-	slave = ioctl(t->file->fd, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);    /* opened and closed, as it was */
+	slave = ioctl(t->file->fd, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC); /* opened and closed, as it was */
 	return slave < 0 ? error_raise_call(op->error, errno, "ioctl(TIOCGPTPEER)", "%s", t->file->describe) : 0;
 }
 
@@ -188,7 +189,8 @@ static int open_own(struct operation *op, const struct file *f, int flags, int *
 	}
 	fd = open("/dev/tty", flags | O_NOCTTY | O_CLOEXEC);
 	if (fd < 0) {
-		error_raise(op->error, ENOTTY, "%s: firn was not started on a terminal that could take its place", f->describe);
+		error_raise(op->error, ENOTTY, "%s: firn was not started on a terminal that could take its place",
+			    f->describe);
 		error_hint(op->error, "Start firn restore --shell-job on a terminal.");
 		return -ENOTTY;
 	}
@@ -217,7 +219,8 @@ static int create_given(struct operation *op, struct file *f, struct tty *t)
 	}
 	if (r < 0)
 		return r;
-	error_raise(op->error, EINVAL, "%s: it was dumped with --external %s, and nobody hands it over", f->describe, key);
+	error_raise(op->error, EINVAL, "%s: it was dumped with --external %s, and nobody hands it over", f->describe,
+		    key);
 	error_hint(op->error, "Open a terminal and give it with --inherit-fd 'fd[N]:%s'.", key);
 	return -EINVAL;
 }
@@ -225,7 +228,8 @@ static int create_given(struct operation *op, struct file *f, struct tty *t)
 static int create_external(struct operation *op, struct file *f, struct tty *t)
 {
 	if (!op->options->shell_job) {
-		error_raise(op->error, EOPNOTSUPP, "%s: the master side of this terminal is not in the images", f->describe);
+		error_raise(op->error, EOPNOTSUPP, "%s: the master side of this terminal is not in the images",
+			    f->describe);
 		error_hint(op->error, "With --shell-job the terminal firn is started on takes its place.");
 		return -EOPNOTSUPP;
 	}
@@ -370,7 +374,7 @@ static int create_ctty(struct operation *op, struct file *f, struct tty *t)
 		slave = TAKE_FD(f->fd);
 		f->fd = open("/dev/tty", open_flags(f));
 		if (f->fd < 0)
-			f->fd = TAKE_FD(slave);    /* not its controlling terminal: the terminal itself must do */
+			f->fd = TAKE_FD(slave); /* not its controlling terminal: the terminal itself must do */
 		return 0;
 	}
 	r = create_master(op, master);
@@ -389,7 +393,7 @@ static int create_device(struct operation *op, struct file *f)
 	struct stat st;
 
 	recorder_step(f->user ? f->user->pid : 0, f->user ? f->user->comm : NULL, "open", "%s", name);
-	f->fd = open(name, open_flags(f) | O_NONBLOCK);    /* a serial line may wait for its carrier */
+	f->fd = open(name, open_flags(f) | O_NONBLOCK); /* a serial line may wait for its carrier */
 	if (f->fd < 0)
 		return error_raise_call(op->error, errno, "open", "%s, %s", f->describe, name);
 	if (fstat(f->fd, &st) < 0 || !S_ISCHR(st.st_mode))

@@ -16,19 +16,23 @@ static int check_termios(const TermiosEntry *t)
 
 static int check_info(struct operation *op, const char *image, const TtyInfoEntry *m)
 {
-	if (check_termios(m->termios) < 0 || check_termios(m->termios_locked) < 0 || m->sid > INT32_MAX || m->pgrp > INT32_MAX ||
+	if (check_termios(m->termios) < 0 || check_termios(m->termios_locked) < 0 || m->sid > INT32_MAX ||
+	    m->pgrp > INT32_MAX ||
 	    (m->winsize && (m->winsize->ws_row > UINT16_MAX || m->winsize->ws_col > UINT16_MAX ||
 			    m->winsize->ws_xpixel > UINT16_MAX || m->winsize->ws_ypixel > UINT16_MAX)))
 		return error_raise(op->error, EBADMSG, "%s: terminal %u is damaged", image, m->id);
 	if (m->type == TTY_TYPE__PTY && (!m->pty || m->pty->index > TTY_INDEX_MAX))
 		return error_raise(op->error, EBADMSG, "%s: terminal %u has no index", image, m->id);
 	if (m->termios && m->termios->c_line != 0)
-		return error_raise(op->error, EOPNOTSUPP, "%s: terminal %u has the line discipline %u, which is not carried", image,
-				   m->id, m->termios->c_line);
+		return error_raise(op->error, EOPNOTSUPP,
+				   "%s: terminal %u has the line discipline %u, which is not carried", image, m->id,
+				   m->termios->c_line);
 	if (tty_is_given(m) && !m->has_dev)
-		return error_raise(op->error, EBADMSG, "%s: terminal %u, which is to be given, has no device", image, m->id);
+		return error_raise(op->error, EBADMSG, "%s: terminal %u, which is to be given, has no device", image,
+				   m->id);
 	if (m->type == TTY_TYPE__UNKNOWN)
-		return error_raise(op->error, EOPNOTSUPP, "%s: terminal %u is of a type that is not carried yet", image, m->id);
+		return error_raise(op->error, EOPNOTSUPP, "%s: terminal %u is of a type that is not carried yet", image,
+				   m->id);
 	return 0;
 }
 
@@ -60,8 +64,12 @@ int tty_load_all(struct operation *op)
 
 static const char *type_text(const TtyInfoEntry *m)
 {
-	return tty_is_master(m) ? "master of pty" : m->type == TTY_TYPE__PTY ? "pty" :
-	       tty_is_given(m) ? "terminal from outside" : m->type == TTY_TYPE__CTTY ? "/dev/tty" : m->type == TTY_TYPE__CONSOLE ? "/dev/console" : "terminal";
+	return tty_is_master(m)		      ? "master of pty"
+	       : m->type == TTY_TYPE__PTY     ? "pty"
+	       : tty_is_given(m)	      ? "terminal from outside"
+	       : m->type == TTY_TYPE__CTTY    ? "/dev/tty"
+	       : m->type == TTY_TYPE__CONSOLE ? "/dev/console"
+					      : "terminal";
 }
 
 /* The path's entry is no file of its own: nothing shall open it. */

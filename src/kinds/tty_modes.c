@@ -37,7 +37,7 @@ static void termios_fill(const TermiosEntry *m, struct termios2 *t)
 	t->c_lflag = m->c_lflag;
 	t->c_ispeed = m->c_ispeed;
 	t->c_ospeed = m->c_ospeed;
-	memcpy(t->c_cc, m->c_cc, sizeof(t->c_cc));    /* check_termios() saw that there are so many */
+	memcpy(t->c_cc, m->c_cc, sizeof(t->c_cc)); /* check_termios() saw that there are so many */
 }
 
 static int apply_termios(int fd, const TtyInfoEntry *m)
@@ -77,7 +77,8 @@ static int apply_size(int fd, const TtyInfoEntry *m)
 
 	if (!m->winsize)
 		return 0;
-	w = (struct winsize){ .ws_row = (unsigned short)m->winsize->ws_row, .ws_col = (unsigned short)m->winsize->ws_col,
+	w = (struct winsize){ .ws_row = (unsigned short)m->winsize->ws_row,
+			      .ws_col = (unsigned short)m->winsize->ws_col,
 			      .ws_xpixel = (unsigned short)m->winsize->ws_xpixel,
 			      .ws_ypixel = (unsigned short)m->winsize->ws_ypixel };
 	return ioctl(fd, TIOCSWINSZ, &w) < 0 ? -errno : 0;
@@ -123,7 +124,8 @@ int ttys_lock(struct operation *op)
 	int r;
 
 	for (const struct tty *t = *tty_list(op); t; t = t->next) {
-		if (!t->file || !t->m->termios || t->external || (t->m->type != TTY_TYPE__PTY && t->m->type != TTY_TYPE__CTTY))
+		if (!t->file || !t->m->termios || t->external ||
+		    (t->m->type != TTY_TYPE__PTY && t->m->type != TTY_TYPE__CTTY))
 			continue;
 		r = lock(t);
 		if (r < 0)

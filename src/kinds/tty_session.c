@@ -44,7 +44,8 @@ static int attach_leader(struct operation *op, struct channel *c, struct task *l
 	batch_call(&b, 0, __NR_ioctl, (uint64_t)number, TIOCSCTTY, t->external);
 	/* The leader is in the foreground now, so nothing stops it from giving that to another group. */
 	if (pgrp > 0)
-		set = batch_call(&b, CALL_MAY_FAIL, __NR_ioctl, (uint64_t)number, TIOCSPGRP, batch_data(&b, &pgrp, sizeof(pgrp)));
+		set = batch_call(&b, CALL_MAY_FAIL, __NR_ioctl, (uint64_t)number, TIOCSPGRP,
+				 batch_data(&b, &pgrp, sizeof(pgrp)));
 	batch_call(&b, 0, __NR_close, (uint64_t)number);
 	r = puppet_run(&b, op->error);
 	if (r == 0 && pgrp > 0 && batch_result(&b, set) < 0)

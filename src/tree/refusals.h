@@ -11,11 +11,11 @@
 
 struct refusal {
 	struct refusal *next;
-	pid_t pid;                  /* the task concerned; 0 = not known */
-	const char *object;         /* "pid 7 (x), fd 3 → /mnt/x" */
-	const char *reason;         /* the sentence without the object */
+	pid_t pid;	    /* the task concerned; 0 = not known */
+	const char *object; /* "pid 7 (x), fd 3 → /mnt/x" */
+	const char *reason; /* the sentence without the object */
 	const char *sentence, *hint;
-	const char *option;         /* "--file-locks": the option that the hint names; NULL = none does */
+	const char *option; /* "--file-locks": the option that the hint names; NULL = none does */
 };
 
 struct refusals {

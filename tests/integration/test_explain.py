@@ -1,15 +1,20 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """`firn explain` lists all that a dump would refuse, and touches nothing."""
 
+import contextlib
 import os
 import pathlib
 import re
+import signal
+import subprocess
 import sys
+import time
 
 import pytest
 
 import firn_harness as h
 from test_bad_input import dead_fuse
+from test_refused import KINDS as NOT_CARRIED
 
 KINDS = ("perf", "userfaultfd", "flock", "exit_signal")
 
@@ -21,7 +26,7 @@ def reasons(answer, word):
 def facts(pid):
     """What a tracer, a stop or a call made in the task would change."""
     return {p: (h.state(p) in "tTZX", sorted(os.listdir(f"/proc/{p}/fd")), h.read_text(f"/proc/{p}/maps"),
-                h.status(p)["SigQ"], h.status(p)["TracerPid"]) for p in h.tree(pid)}
+                h.status(p)["SigPnd"], h.status(p)["ShdPnd"], h.status(p)["TracerPid"]) for p in h.tree(pid)}
 
 
 def test_everything_at_once(program, firn):
@@ -152,4 +157,46 @@ def test_traced(program, firn):
     w = program("hard_states", "tracer")
     answer, outcome = firn.explain_json(w.pid)
     assert reasons(answer, f"traced by pid {w.pid}"), outcome
+    w.finish()
+
+
+@pytest.mark.parametrize("kind", NOT_CARRIED)
+def test_same_as_the_dump(kind, program, firn):
+    """Whatever a dump refuses before it stops anything is in the list, in the same words; and the other way round."""
+    w = program("not_carried", kind)
+    answer, outcome = firn.explain_json(w.pid)
+    dump = firn.dump(w.pid, w.images(), "--leave-running")
+    before = dump.code == 3 and "seize: stage begins" not in dump.log
+    assert bool(answer["refused"]) == before, f"{outcome}\n{dump}"
+    if before:
+        assert answer["refused"][0]["reason"] in dump.err, f"{outcome}\n{dump}"
+    w.finish()
+
+
+@pytest.mark.parametrize("sig", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.timeout(60)
+def test_ended_midway(sig, program, firn):
+    """Whenever it is ended, the tree does not notice."""
+    w = program("selfcheck")
+    for delay in range(0, 20, 2):
+        p = subprocess.Popen([*firn.command, "explain", "-t", str(w.pid)], stdin=subprocess.DEVNULL,
+                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        until = time.monotonic() + delay / 1000
+        while time.monotonic() < until and p.poll() is None:
+            pass
+        for pid in (*h.children(p.pid), p.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, sig)
+        p.wait(20)
+        assert not h.tracers(w.pid) and h.state(w.pid) not in "tT"
+    w.finish()
+
+
+def test_another_user(program, firn, work):
+    """Whose process it is not gets a sentence, and no list that looks whole."""
+    w = program("mem_anon")
+    uid, gid = h.user_ids(h.USER)
+    done = subprocess.run([*firn.command, "explain", "-t", str(w.pid)], user=uid, group=gid, extra_groups=[], cwd="/",
+                          capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=30, check=False)
+    assert done.returncode == 1 and str(w.pid) in done.stderr and not done.stdout, done
     w.finish()
