@@ -134,6 +134,11 @@ static int facts_read(struct operation *op, struct task *t, int number, const st
 	return ret->what ? 0 : -ENOMEM;
 }
 
+static int note(struct operation *op, const struct fd_facts *f, int r)
+{
+	return r < 0 ? refusal_note_about(op, facts_describe(op, f), r) : r;
+}
+
 static int collect_task(struct operation *op, struct task *t, const struct mount_cache *mounts, struct collection *c)
 {
 	int *numbers;
@@ -161,7 +166,7 @@ static int collect_task(struct operation *op, struct task *t, const struct mount
 			c->n--;
 			continue;
 		}
-		r = refusal_note(op, locks_collect(op, t, &cand->facts));
+		r = note(op, &cand->facts, locks_collect(op, t, &cand->facts));
 		if (r < 0)
 			return r;
 		cand->slot = t->n_descriptors;
@@ -276,7 +281,7 @@ static int add_recognised(struct operation *op, struct fd_facts *facts, struct f
 
 	recorder_step(facts->task->pid, facts->task->comm, "check", "%s → %s", facts->what, facts->link);
 	/* What is refused and noted stays in the table: it may be the other end of what is not. */
-	r = k->check ? refusal_note(op, k->check(op, facts)) : 0;
+	r = k->check ? note(op, facts, k->check(op, facts)) : 0;
 	if (r < 0)
 		return r;
 	f = files_add(op, k, facts);

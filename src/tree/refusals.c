@@ -50,7 +50,7 @@ static bool known(const struct refusals *all, const char *sentence)
 	return false;
 }
 
-static int keep(struct operation *op)
+static int keep(struct operation *op, const char *object)
 {
 	struct refusal *n = arena_alloc(&op->arena, sizeof(*n));
 	const char *sentence = op->error->sentence;
@@ -58,7 +58,10 @@ static int keep(struct operation *op)
 
 	if (!n)
 		return -ENOMEM;
-	skip = len = object_len(op, sentence, &n->pid);
+	len = object_len(op, sentence, &n->pid);
+	if (object && strncmp(sentence, object, strlen(object)) == 0)
+		len = strlen(object);
+	skip = len;
 	while (len && (sentence[skip] == ':' || sentence[skip] == ',' || sentence[skip] == ' '))
 		skip++;
 	n->sentence = arena_strdup(&op->arena, sentence);
@@ -76,15 +79,20 @@ static int keep(struct operation *op)
 	return 0;
 }
 
-int refusal_note(struct operation *op, int r)
+int refusal_note_about(struct operation *op, const char *object, int r)
 {
 	if (r != -EOPNOTSUPP || !op->refusals)
 		return r;
 	if (!known(op->refusals, op->error->sentence)) {
-		r = keep(op);
+		r = keep(op, object);
 		if (r < 0)
 			return r;
 	}
 	*op->error = (struct error){ 0 };
 	return 0;
+}
+
+int refusal_note(struct operation *op, int r)
+{
+	return refusal_note_about(op, NULL, r);
 }

@@ -28,3 +28,5 @@ struct refusals {
  * everything else is returned as it is. Two equal sentences are kept once.
  */
 int refusal_note(struct operation *op, int r);
+/* The same where the sentence is known to begin with @object: a path in it may look like the end of it. */
+int refusal_note_about(struct operation *op, const char *object, int r);
