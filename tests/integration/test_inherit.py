@@ -273,3 +273,9 @@ def test_not_for_the_tree(given, firn):
         end(w)
         os.close(wr)
         assert read_all(r) == b"after"
+
+
+def test_orphan_pts_master(firn, work):
+    """Its answer goes through CRIU's RPC, which firn does not speak."""
+    outcome = firn.restore(work, "--orphan-pts-master")
+    assert outcome.code == 3 and "--orphan-pts-master is not supported" in outcome.err, outcome

@@ -17,6 +17,8 @@
 #include <sys/socket.h>
 #include <sys/timerfd.h>
 
+static pid_t helper; /* a child that ends with another signal than SIGCHLD */
+
 static int tcp_pair(void)
 {
 	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
@@ -121,6 +123,7 @@ static int set_up(const char *kind)
 			for (;;)
 				pause();
 		}
+		helper = pid;
 		return 0;
 	}
 	if (!strcmp(kind, "none"))
@@ -135,5 +138,10 @@ int main(int argc, char **argv)
 		if (set_up(argv[i]) < 0)
 			check_skip("%s: %s", argv[i], strerror(errno));
 	check_ready();
+	if (helper) {
+		(void)signal(SIGUSR1, SIG_IGN); /* which it sends at its end */
+		kill(helper, SIGKILL);
+		CHECK_EQ(waitpid(helper, NULL, __WALL), helper, "wait for the child");
+	}
 	return check_end();
 }

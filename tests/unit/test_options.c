@@ -166,7 +166,7 @@ static void test_nearest(void **state)
 
 static void test_refused(void **state)
 {
-	static const char *const refused[] = { "--action-script=x", "--external=mnt[]", "--orphan-pts-master", "--manage-cgroups",
+	static const char *const refused[] = { "--action-script=x", "--external=mnt[]", "--manage-cgroups",
 					       "--manage-cgroups=soft", "--cpu-cap=all" };
 	static const char *const fine[] = { "--manage-cgroups=ignore", "--manage-cgroups=none", "--cpu-cap=none,fpu",
 					    "--cpu-cap=fpu" };
