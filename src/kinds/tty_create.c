@@ -386,19 +386,21 @@ static int create_ctty(struct operation *op, struct file *f, struct tty *t)
 	return open_as_ctty(op, f, slave);
 }
 
-static int create_device(struct operation *op, struct file *f)
+/* The path is the image's: what is no such device is not even opened, which for some does things (a watchdog). */
+static int create_device(struct operation *op, struct file *f, const TtyInfoEntry *m)
 {
 	const struct file *path = f->entry->tty->has_regf_id ? files_find(op, f->entry->tty->regf_id) : NULL;
 	const char *name = path ? path->entry->reg->name : "/dev/console";
 	struct stat st;
 
 	recorder_step(f->user ? f->user->pid : 0, f->user ? f->user->comm : NULL, "open", "%s", name);
+	if (stat(name, &st) < 0)
+		return error_raise_call(op->error, errno, "stat", "%s, %s", f->describe, name);
+	if (!S_ISCHR(st.st_mode) || m->rdev != (uint32_t)st.st_rdev)
+		return error_raise(op->error, ENOTTY, "%s: %s is not the terminal %u:%u here", f->describe, name,
+				   m->rdev >> 8 & 0xfff, (m->rdev & 0xff) | (m->rdev >> 12 & 0xfff00));
 	f->fd = open(name, open_flags(f) | O_NONBLOCK); /* a serial line may wait for its carrier */
-	if (f->fd < 0)
-		return error_raise_call(op->error, errno, "open", "%s, %s", f->describe, name);
-	if (fstat(f->fd, &st) < 0 || !S_ISCHR(st.st_mode))
-		return error_raise(op->error, ENOTTY, "%s: %s is no terminal here", f->describe, name);
-	return 0;
+	return f->fd < 0 ? error_raise_call(op->error, errno, "open", "%s, %s", f->describe, name) : 0;
 }
 
 int tty_create(struct operation *op, struct file *f)
@@ -413,6 +415,6 @@ int tty_create(struct operation *op, struct file *f)
 	case TTY_TYPE__EXT_TTY:
 		return f->fd >= 0 ? 0 : create_given(op, f, t);
 	default:
-		return create_device(op, f);
+		return create_device(op, f, t->m);
 	}
 }

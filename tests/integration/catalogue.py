@@ -90,6 +90,8 @@ ENTRIES = [
     Entry("fd_tty", ("packet",), criu="what waits to be read in packet mode is lost"),
     Entry("fd_tty", ("lines",), criu="the beginning of a line is lost"),
     Entry("fd_tty", ("locks",), criu="TIOCEXCL is lost"),
+    Entry("fd_tty", ("status",), refused="a status of packet mode"),
+    Entry("fd_tty", ("much",), refused="bytes wait to be read on this side of a pty"),
     *each("fd_tty", "console", "vt", root_only=True),
     Entry("fd_eventfd", criu="loses EFD_SEMAPHORE and the upper half of the value"),
     *each("fd_epoll", "basic", "nested"),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* fd_tty FOLDER modes|several|hung|hung_ctty|closed|unopened|ctty|nofd|group|packet|lines|locks|console|vt: terminals in all states. */
+/* fd_tty FOLDER modes|several|hung|hung_ctty|closed|unopened|ctty|nofd|group|packet|lines|locks|status|much|console|vt: terminals in all states. */
 #include "check.h"
 
 #include <asm/termbits.h>
@@ -335,6 +335,34 @@ static void packet(void)
 	CHECK(read(master, buf, sizeof(buf)) == 1 && buf[0] == TIOCPKT_FLUSHREAD, "status %d", buf[0]);
 }
 
+/* What is refused: a status of packet mode that waits, and more data than can be put back. */
+static void refused(bool status)
+{
+	static char much[3000], buf[3001];
+	char name[64];
+	int master = open_master(name, true), slave = (int)MUST(open(name, O_RDWR | O_NOCTTY)), on = 1, waiting = 0;
+
+	set_raw(slave);
+	memset(much, 'm', sizeof(much));
+	if (status) {
+		MUST(ioctl(master, TIOCPKT, &on));
+		MUST(ioctl(slave, TCFLSH, TCIFLUSH));
+	} else {
+		MUST(write(slave, much, sizeof(much)));
+		WAIT_FOR(ioctl(master, FIONREAD, &waiting) == 0 && waiting == sizeof(much));
+	}
+	check_ready();
+	if (status) {
+		CHECK(read(master, buf, sizeof(buf)) == 1 && buf[0] == TIOCPKT_FLUSHREAD, "status %d", buf[0]);
+		on = 0;
+		CHECK_EQ(ioctl(master, TIOCPKT, &on), 0, "TIOCPKT");
+	} else {
+		CHECK_EQ(read(master, buf, sizeof(buf)), sizeof(much), "bytes");
+		CHECK(!memcmp(buf, much, sizeof(much)), "content");
+	}
+	check_both_ways(master, slave);
+}
+
 /* Lines wait, and the beginning of one. */
 static void lines(void)
 {
@@ -421,6 +449,8 @@ int main(int argc, char **argv)
 		session(true, true, true);
 	else if (!strcmp(kind, "packet"))
 		packet();
+	else if (!strcmp(kind, "status") || !strcmp(kind, "much"))
+		refused(!strcmp(kind, "status"));
 	else if (!strcmp(kind, "lines"))
 		lines();
 	else if (!strcmp(kind, "locks"))
