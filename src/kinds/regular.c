@@ -87,7 +87,8 @@ bool regular_is_external(const struct operation *op, const struct fd_facts *f)
 {
 	char key[64];
 
-	if (op->options->n_external == 0 || f->number < 0 || S_ISSOCK(f->st.st_mode))
+	/* All anonymous inodes (eventfd …) are one to fstat(). */
+	if (op->options->n_external == 0 || f->number < 0 || f->link[0] != '/' || S_ISSOCK(f->st.st_mode))
 		return false;
 	(void)snprintf(key, sizeof(key), EXTERNAL_KEY, (unsigned)f->info.mnt_id, (uint64_t)f->st.st_ino);
 	return external_listed(op, key);

@@ -42,9 +42,24 @@ static const char *option_of(struct operation *op, const char *hint)
 	return arena_printf(&op->arena, "%.*s", (int)(2 + strspn(p + 2, "abcdefghijklmnopqrstuvwxyz-")), p);
 }
 
-static bool known(const struct refusals *all, const char *sentence)
+/* FNV-1a: ten thousand refused descriptors are compared with each other. */
+static uint32_t hash_of(const char *s)
 {
-	for (const struct refusal *r = all->first; r; r = r->next)
+	uint32_t h = 2166136261u;
+
+	for (; *s; s++)
+		h = (h ^ (unsigned char)*s) * 16777619u;
+	return h;
+}
+
+static struct refusal **bucket_of(struct refusals *all, const char *sentence)
+{
+	return &all->buckets[hash_of(sentence) % REFUSAL_BUCKETS];
+}
+
+static bool known(struct refusals *all, const char *sentence)
+{
+	for (const struct refusal *r = *bucket_of(all, sentence); r; r = r->next_same)
 		if (strcmp(r->sentence, sentence) == 0)
 			return true;
 	return false;
@@ -52,7 +67,7 @@ static bool known(const struct refusals *all, const char *sentence)
 
 static int keep(struct operation *op, const char *object)
 {
-	struct refusal *n = arena_alloc(&op->arena, sizeof(*n));
+	struct refusal *n = arena_alloc(&op->arena, sizeof(*n)), **bucket;
 	const char *sentence = op->error->sentence;
 	size_t len, skip;
 
@@ -76,6 +91,9 @@ static int keep(struct operation *op, const char *object)
 	*op->refusals->last = n;
 	op->refusals->last = &n->next;
 	op->refusals->n++;
+	bucket = bucket_of(op->refusals, n->sentence);
+	n->next_same = *bucket;
+	*bucket = n;
 	return 0;
 }
 

@@ -11,14 +11,18 @@
 
 struct refusal {
 	struct refusal *next;
-	pid_t pid;	    /* the task concerned; 0 = not known */
-	const char *object; /* "pid 7 (x), fd 3 → /mnt/x" */
-	const char *reason; /* the sentence without the object */
+	struct refusal *next_same; /* with the same hash */
+	pid_t pid;		   /* the task concerned; 0 = not known */
+	const char *object;	   /* "pid 7 (x), fd 3 → /mnt/x" */
+	const char *reason;	   /* the sentence without the object */
 	const char *sentence, *hint;
 	const char *option; /* "--file-locks": the option that the hint names; NULL = none does */
 };
 
+#define REFUSAL_BUCKETS 4096u
+
 struct refusals {
+	struct refusal *buckets[REFUSAL_BUCKETS]; /* by sentence */
 	struct refusal *first, **last;
 	size_t n;
 };
