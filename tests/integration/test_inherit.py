@@ -4,6 +4,7 @@
 import contextlib
 import os
 import select
+import subprocess
 import sys
 
 import pytest
@@ -279,3 +280,30 @@ def test_orphan_pts_master(firn, work):
     """Its answer goes through CRIU's RPC, which firn does not speak."""
     outcome = firn.restore(work, "--orphan-pts-master")
     assert outcome.code == 3 and "--orphan-pts-master is not supported" in outcome.err, outcome
+
+
+def test_the_front_lets_go(given, firn):
+    """While firn waits for the restored tree, the pipe that was given is the tree's alone."""
+    with closing(*os.pipe()) as (r, wr), closing(*os.pipe()) as (r2, wr2):
+        w = given("write", wr)
+        w.dump(firn)
+        argv = [*firn.command, "restore", "-D", w.images(), "--inherit-fd", f"fd[{wr2}]:{pipe_key(wr)}"]
+        front = subprocess.Popen([str(a) for a in argv], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                 stderr=subprocess.DEVNULL, pass_fds=[wr2])
+        inode = f"pipe:[{os.fstat(wr2).st_ino}]"
+
+        def holders(pid):
+            try:
+                return [fd for fd in os.listdir(f"/proc/{pid}/fd") if os.readlink(f"/proc/{pid}/fd/{fd}") == inode]
+            except OSError:
+                return []
+
+        h.wait_for(lambda: holders(w.pid) and not h.tracers(w.pid), "restored", 20)
+        h.wait_for(lambda: not [p for p in h.children(front.pid) if p != w.pid], "the engine has ended", 20)
+        assert not holders(front.pid)
+        assert holders(w.pid) == ["0"]
+        os.close(wr2)
+        w.trigger()
+        assert read_all(r2) == b"after"
+        assert front.wait(20) == 0
+        assert h.read_text(w.folder / "result") == "PASS"
