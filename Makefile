@@ -8,7 +8,7 @@ PYTEST_FLAGS ?=
 FUZZ_SECONDS ?= 60
 PYTHON ?= /usr/bin/python3
 
-.PHONY: all build-deps test-deps bench-deps demo test unit integration long bench fuzz install format clean
+.PHONY: all build-deps test-deps bench-deps demo test unit integration long matrix bench fuzz install format clean
 .NOTPARALLEL:
 
 all: $(BUILD)/build.ninja
@@ -53,6 +53,11 @@ integration:
 # What takes too long for every run: 1,000 kills of the engine.
 long: all
 	FIRN_BUILD=$(abspath $(BUILD)) $(PYTHON) -m pytest -p no:cacheprovider -q tests/integration -m long $(PYTEST_FLAGS)
+
+# Which programs go from firn to CRIU and back, into docs/images.md.
+matrix: test-deps
+	$(MAKE) all
+	FIRN_BUILD=$(abspath $(BUILD)) $(PYTHON) scripts/matrix.py
 
 bench: bench-deps
 	$(MAKE) all

@@ -172,7 +172,8 @@ static int decode(struct operation *op, struct thread *t)
 
 	if (!is_leader(t) || !timers)
 		return 0;
-	qsort(timers->posix, timers->n_posix, sizeof(*timers->posix), by_id);
+	if (timers->n_posix > 0)
+		qsort(timers->posix, timers->n_posix, sizeof(*timers->posix), by_id);
 	for (size_t i = 0; i < timers->n_posix; i++) {
 		int r = decode_timer(op, t, timers->posix[i]);
 

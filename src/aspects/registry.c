@@ -2,6 +2,7 @@
 #include <errno.h>
 
 #include "aspects/common.h"
+#include "tree/refusals.h"
 #include "tree/registers.h"
 #include "watch/recorder.h"
 
@@ -47,7 +48,7 @@ int aspects_check(struct operation *op, struct task *t)
 {
 	for (size_t i = 0; i < t->n_threads; i++)
 		for (size_t k = 0; k < N_ASPECTS; k++) {
-			int r = aspects[k]->check ? aspects[k]->check(op, &t->threads[i]) : 0;
+			int r = aspects[k]->check ? refusal_note(op, aspects[k]->check(op, &t->threads[i])) : 0;
 
 			if (r < 0)
 				return r;
@@ -61,10 +62,10 @@ int aspects_collect(struct operation *op, struct task *t)
 
 	for (size_t k = 0; k < N_ASPECTS && r == 0; k++) {
 		if (aspects[k]->collect_task && t->n_threads > 0)
-			r = aspects[k]->collect_task(op, t);
+			r = refusal_note(op, aspects[k]->collect_task(op, t));
 		for (size_t i = 0; i < t->n_threads && r == 0; i++)
 			if (aspects[k]->collect_thread)
-				r = aspects[k]->collect_thread(op, &t->threads[i]);
+				r = refusal_note(op, aspects[k]->collect_thread(op, &t->threads[i]));
 	}
 	return r;
 }

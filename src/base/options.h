@@ -21,6 +21,7 @@ struct options {
 	const char *log_path;           /* -o; NULL = standard error; relative to the work folder */
 	int verbosity;                  /* an enum log_level (watch/recorder.h): nothing above it is logged; default LOG_WARN */
 	const char *pidfile;            /* relative to the work folder */
+	bool json;                      /* explain */
 	bool restore_detached;
 	bool restore_sibling;
 	bool leave_running;

@@ -15,6 +15,7 @@
 const struct command commands[] = {
 	{ "dump", "freeze a process tree and write it to a folder of images", cmd_dump },
 	{ "restore", "bring a process tree back from its images", cmd_restore },
+	{ "explain", "tell what a dump would refuse, all at once, without touching anything", cmd_explain },
 	{ "show", "print a checkpoint for a person or, with --json, for a program", cmd_show },
 	{ "check", "tell what this kernel, these privileges and this machine allow", cmd_check },
 	{ "version", "print the version", cmd_version },

@@ -31,6 +31,7 @@
 		return 0;                                                                            \
 	}
 
+FLAG(json)
 FLAG(restore_detached)
 FLAG(restore_sibling)
 FLAG(leave_running)
@@ -175,6 +176,7 @@ const struct option_spec option_table[] = {
 	{ "leave-stopped", 's', NONE, FOR_BOTH, set_leave_stopped, NULL, "leave the tasks stopped" },
 	{ "shell-job", 'j', NONE, FOR_BOTH, set_shell_job, NULL,
 	  "the tree belongs to a terminal's session outside of it" },
+	{ "json", 0, NONE, FOR_EXPLAIN, set_json, NULL, "print the answer for programs" },
 	{ "restore-detached", 'd', NONE, FOR_RESTORE, set_restore_detached, NULL,
 	  "return once the tree runs; do not wait for its end" },
 	{ "restore-sibling", 'S', NONE, FOR_RESTORE, set_restore_sibling, NULL,
@@ -249,6 +251,7 @@ const struct option_spec option_table[] = {
 	{ "lsm-mount-context", 0, NEEDS, FOR_RESTORE, NULL, NULL, NULL },
 	{ "lsm-profile", 0, NEEDS, FOR_RESTORE, NULL, NULL, NULL },
 	{ "mntns-compat-mode", 0, NONE, FOR_RESTORE, NULL, NULL, NULL },
+	{ "orphan-pts-master", 0, NONE, FOR_RESTORE, NULL, NULL, NULL },
 	{ "page-server", 0, NONE, FOR_DUMP, NULL, NULL, NULL },
 	{ "pre-dump-mode", 0, NEEDS, FOR_DUMP, NULL, NULL, NULL },
 	{ "prev-images-dir", 0, NEEDS, FOR_DUMP, NULL, NULL, NULL },

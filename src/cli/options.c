@@ -334,11 +334,12 @@ int options_check(const struct options *o, unsigned command, struct error *e)
 			      "Leave it out: fpu is the default.");
 	if (o->status_fd >= 0 && fcntl(o->status_fd, F_GETFD) < 0)
 		return error_raise(e, EINVAL, "--status-fd %d: no such descriptor is open", o->status_fd);
-	if (command == FOR_DUMP && o->leave_running && o->leave_stopped)
+	if ((command & FOR_DUMP) && o->leave_running && o->leave_stopped)
 		return error_raise(e, EINVAL, "--leave-running and --leave-stopped exclude each other");
-	if (command == FOR_DUMP && !o->tree) {
+	if ((command & FOR_DUMP) && !o->tree) {
 		error_raise(e, EINVAL, "which process tree? -t PID is missing");
-		error_hint(e, "For example: firn dump -t 1234 -D /tmp/images");
+		error_hint(e, command & FOR_EXPLAIN ? "For example: firn explain -t 1234" :
+							      "For example: firn dump -t 1234 -D /tmp/images");
 		return -EINVAL;
 	}
 	return 0;

@@ -6,7 +6,8 @@
 
 /* The command line: CRIU's names and syntax, and firn's own few. */
 
-enum option_command { FOR_DUMP = 1 << 0, FOR_RESTORE = 1 << 1, FOR_BOTH = FOR_DUMP | FOR_RESTORE };
+enum option_command { FOR_DUMP = 1 << 0, FOR_RESTORE = 1 << 1, FOR_BOTH = FOR_DUMP | FOR_RESTORE,
+		      FOR_EXPLAIN = 1 << 2 /* together with FOR_DUMP, whose options it takes */ };
 enum option_value { VALUE_NONE, VALUE_REQUIRED, VALUE_OPTIONAL };
 
 /* One row of the table in option_table.c. */
@@ -32,7 +33,7 @@ struct command_line {
 };
 
 /*
- * Parses argv[1…] for one command (FOR_DUMP or FOR_RESTORE). The strings of @ret point into argv. 0, -EINVAL raised
+ * Parses argv[1…] for one command (FOR_DUMP, FOR_RESTORE or FOR_DUMP | FOR_EXPLAIN). The strings of @ret point into argv. 0, -EINVAL raised
  * (the command line is wrong), or -EOPNOTSUPP raised (an option that firn does not carry yet).
  */
 int options_parse(int argc, char **argv, unsigned command, struct command_line *ret, struct error *e);

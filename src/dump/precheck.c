@@ -2,6 +2,7 @@
 #include "dump/precheck.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "aspects/aspect.h"
@@ -10,12 +11,6 @@
 #include "memory/memory.h"
 #include "tree/tree.h"
 #include "watch/recorder.h"
-
-/* A task may end or change under our eyes: only a refusal counts here, whatever else fails is looked at again. */
-static bool is_refusal(int r)
-{
-	return r == -EOPNOTSUPP;
-}
 
 /*
  * A task in a frozen control group can be stopped (version 2) but makes no call until it is thawed. Where it sleeps is
@@ -41,18 +36,86 @@ static int check_thawed(struct operation *op, const struct task *t)
 	return 0;
 }
 
-static int check_all(struct operation *op)
+/* Only one may trace a task. Asked for the sake of explaining alone: a dump finds it out when it stops the task. */
+static int check_untraced(struct operation *op, const struct task *t)
 {
+	for (size_t i = 0; i < t->n_threads; i++) {
+		const struct proc_status *s = &t->threads[i].status;
+		struct proc_stat tracer = { 0 };
+		AUTOCLOSE int fd = -1;
+
+		if (s->tracer <= 0)
+			continue;
+		fd = procfs_open(s->tracer);
+		if (fd >= 0)
+			(void)read_proc_stat(fd, &tracer);
+		(void)error_raise(op->error, EOPNOTSUPP, "pid %d (%s), thread %d is traced by pid %d (%s) already",
+				  t->pid, t->comm, t->threads[i].tid, s->tracer, tracer.comm);
+		error_hint(op->error, "End the tracer (strace, gdb, another checkpoint) first.");
+		return -EOPNOTSUPP;
+	}
+	return 0;
+}
+
+static int check_task(struct operation *op, struct task *t)
+{
+	int r = refusal_note(op, check_thawed(op, t));
+
+	return r == 0 ? aspects_check(op, t) : r;
+}
+
+/* What the aspects see from outside goes into messages; only their refusals matter here. */
+static int check_aspects(struct operation *op, struct task *t)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < t->n_threads && r == 0; i++)
+		r = aspects_prepare(op, &t->threads[i]);
+	if (r == 0 && t->n_threads > 0)
+		t->core = t->threads[0].core;
+	return r == 0 ? aspects_collect(op, t) : r;
+}
+
+static int estimate_all(struct operation *op, struct look *ret)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < op->tree.n_tasks && r == 0; i++) {
+		struct task *t = op->tree.tasks[i];
+
+		if (t->state == TASK_ZOMBIE)
+			continue;
+		r = refusal_note(op, check_untraced(op, t));
+		if (r == 0)
+			r = check_aspects(op, t);
+		if (r == 0 && t->mm_owner == t)
+			r = memory_collect(op, t);
+	}
+	if (r == 0)
+		r = memory_check_all(op);
+	return r == 0 ? memory_estimate(op, &ret->page_bytes) : r;
+}
+
+static void count(const struct operation *op, struct look *ret)
+{
+	ret->tasks = op->tree.n_tasks;
+	ret->threads = op->tree.n_threads;
+	ret->files = op->files ? op->files->n_files : 0;
+}
+
+int precheck_look(struct operation *op, bool estimate, struct look *ret)
+{
+	uint64_t since = monotonic_ns();
 	int r = tree_walk(op);
 
 	if (r == 0)
 		r = tree_collect(op);
 	if (r == 0)
 		r = tree_check(op);
+	if (r == 0)
+		r = tree_collect_sharing(op);
 	for (size_t i = 0; i < op->tree.n_tasks && r == 0; i++)
-		r = check_thawed(op, op->tree.tasks[i]);
-	for (size_t i = 0; i < op->tree.n_tasks && r == 0; i++)
-		r = aspects_check(op, op->tree.tasks[i]);
+		r = check_task(op, op->tree.tasks[i]);
 	if (r == 0)
 		r = files_collect(op);
 	for (size_t i = 0; i < op->tree.n_tasks && r == 0; i++) {
@@ -61,21 +124,57 @@ static int check_all(struct operation *op)
 		if (t->state != TASK_ZOMBIE)
 			r = memory_check(op, t);
 	}
-	files_release(op);
+	count(op, ret);
+	if (r == 0 && estimate)
+		r = estimate_all(op, ret);
+	ret->look_ns = monotonic_ns() - since;
 	return r;
 }
 
+void precheck_end(struct operation *op)
+{
+	files_release(op);
+	memory_release(op);
+	tree_close(op);
+}
+
+/* The first, and how many more there are. */
+static int raise_first(const struct refusals *found, struct error *e)
+{
+	const struct refusal *first = found->first;
+	size_t len;
+
+	*e = (struct error){ 0 };
+	(void)error_raise(e, EOPNOTSUPP, "%s", first->sentence);
+	error_hint(e, "%s", first->hint);
+	if (found->n == 1)
+		return -EOPNOTSUPP;
+	len = strlen(e->hint);
+	(void)snprintf(e->hint + len, sizeof(e->hint) - len,
+		       "%s%zu more thing%s would be refused: firn explain lists them all.",
+		       len == 0			 ? ""
+		       : e->hint[len - 1] == '.' ? " "
+						 : ". ",
+		       found->n - 1, found->n == 2 ? "" : "s");
+	return -EOPNOTSUPP;
+}
+
+/* A task may end or change under our eyes: only refusals count here, whatever else fails is looked at again. */
 int precheck_tree(const struct operation *dump)
 {
+	struct refusals found = { 0 };
 	struct error error = { 0 };
-	struct operation op = {
-		.error = &error, .options = dump->options, .features = dump->features, .images = { .fd = -1 }
-	};
-	int r = check_all(&op);
+	struct operation op = { .error = &error,
+				.refusals = &found,
+				.options = dump->options,
+				.features = dump->features,
+				.images = { .fd = -1 } };
+	struct look look = { 0 };
+	int r;
 
-	if (is_refusal(r))
-		*dump->error = error;
-	tree_close(&op);
+	(void)precheck_look(&op, false, &look);
+	r = found.n ? raise_first(&found, dump->error) : 0;
+	precheck_end(&op);
 	arena_release(&op.arena);
-	return is_refusal(r) ? r : 0;
+	return r;
 }

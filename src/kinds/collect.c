@@ -10,7 +10,9 @@
 #include "base/cleanup.h"
 #include "kinds/lock.h"
 #include "kinds/registry.h"
+#include "kinds/regular.h"
 #include "kinds/table.h"
+#include "tree/refusals.h"
 #include "watch/recorder.h"
 
 /*
@@ -132,6 +134,11 @@ static int facts_read(struct operation *op, struct task *t, int number, const st
 	return ret->what ? 0 : -ENOMEM;
 }
 
+static int note(struct operation *op, const struct fd_facts *f, int r)
+{
+	return r < 0 ? refusal_note_about(op, facts_describe(op, f), r) : r;
+}
+
 static int collect_task(struct operation *op, struct task *t, const struct mount_cache *mounts, struct collection *c)
 {
 	int *numbers;
@@ -159,7 +166,7 @@ static int collect_task(struct operation *op, struct task *t, const struct mount
 			c->n--;
 			continue;
 		}
-		r = locks_collect(op, t, &cand->facts);
+		r = note(op, &cand->facts, locks_collect(op, t, &cand->facts));
 		if (r < 0)
 			return r;
 		cand->slot = t->n_descriptors;
@@ -262,6 +269,7 @@ static int take(struct operation *op, struct fd_facts *f)
 		      f->mount ? f->mount->fstype : "");
 	if (fstat(f->fd, &f->st) < 0)
 		return error_raise_call(op->error, errno, "fstat", "%s", facts_describe(op, f));
+	f->external = regular_is_external(op, f);
 	return 0;
 }
 
@@ -272,7 +280,8 @@ static int add_recognised(struct operation *op, struct fd_facts *facts, struct f
 	int r;
 
 	recorder_step(facts->task->pid, facts->task->comm, "check", "%s → %s", facts->what, facts->link);
-	r = k->check ? k->check(op, facts) : 0;
+	/* What is refused and noted stays in the table: it may be the other end of what is not. */
+	r = k->check ? note(op, facts, k->check(op, facts)) : 0;
 	if (r < 0)
 		return r;
 	f = files_add(op, k, facts);
@@ -488,7 +497,7 @@ static int check_all(struct operation *op)
 	int r;
 
 	for (size_t k = 0; k < n_kinds; k++) {
-		r = kinds[k]->check_all && kind_is_used(op, kinds[k]) ? kinds[k]->check_all(op) : 0;
+		r = kinds[k]->check_all && kind_is_used(op, kinds[k]) ? refusal_note(op, kinds[k]->check_all(op)) : 0;
 		if (r < 0)
 			return r;
 	}

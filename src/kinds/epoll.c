@@ -25,6 +25,7 @@
 #include "kernel/system.h"
 #include "kinds/common.h"
 #include "kinds/registry.h"
+#include "tree/refusals.h"
 #include "watch/recorder.h"
 
 struct target {
@@ -258,7 +259,7 @@ static int epoll_check_all(struct operation *op)
 		r = find_targets(op, f, &t);
 		for (size_t k = 0; k < t.n && r == 0; k++) {
 			if (!t.all[k].file && !t.all[k].gone && !opened_meanwhile(f, &t.all[k]))
-				r = raise_unknown(op, f, &t.all[k]);
+				r = refusal_note(op, raise_unknown(op, f, &t.all[k]));
 		}
 		if (r < 0)
 			return r;

@@ -174,7 +174,8 @@ static int read_files(struct operation *op)
 	}
 	if (more < 0)
 		return more;
-	qsort(t->files, t->n_files, sizeof(*t->files), compare_ids);
+	if (t->n_files > 0)
+		qsort(t->files, t->n_files, sizeof(*t->files), compare_ids);
 	for (size_t i = 1; i < t->n_files; i++) {
 		if (t->files[i - 1]->id == t->files[i]->id)
 			return error_raise(op->error, EINVAL, "files.img: two files have the id %u", t->files[i]->id);

@@ -30,20 +30,28 @@ bool external_begins(const struct operation *op, const char *beginning)
 	return false;
 }
 
-/* "pipe:[1]" and "pipe[1]" are one; so are "/a/b" and "a/b". */
+/* Behind "pipe:" or "pipe" of "pipe:[1]" and "pipe[1]", which are one; NULL: it is neither that nor a socket. */
+static const char *inode_of(const char *key, const char *word)
+{
+	size_t len = strlen(word);
+
+	if (strncmp(key, word, len) != 0)
+		return NULL;
+	key += len + (key[len] == ':');
+	return key[0] == '[' ? key : NULL;
+}
+
 static bool same_key(const char *given, const char *key)
 {
 	static const char *const words[] = { "pipe", "socket" };
 
 	for (size_t i = 0; i < 2; i++) {
-		size_t len = strlen(words[i]);
+		const char *a = inode_of(given, words[i]), *b = inode_of(key, words[i]);
 
-		if (strncmp(given, words[i], len) != 0 || strncmp(key, words[i], len) != 0)
-			continue;
-		given += len + (given[len] == ':');
-		key += len + (key[len] == ':');
-		return strcmp(given, key) == 0;
+		if (a || b)
+			return a && b && strcmp(a, b) == 0;
 	}
+	/* "/a/b" and "a/b" are one. */
 	given += given[0] == '/';
 	key += key[0] == '/';
 	return strcmp(given, key) == 0;

@@ -22,6 +22,7 @@ struct fd_facts {
 	struct proc_fdinfo info;
 	struct stat st;                 /* fstat of the local copy (never of the path) */
 	const struct proc_mount *mount; /* of info.mnt_id, NULL when it is not in the task's mountinfo */
+	bool external;                  /* --external file[mnt_id:inode] names it: a restore is given it */
 	int fd;                         /* local copy by pidfd_getfd, owned by the caller; -1 while not taken */
 };
 

@@ -2,8 +2,11 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "base/cleanup.h"
+#include "kinds/inherit.h"
 #include "kinds/pipe_inode.h"
 #include "kinds/registry.h"
 
@@ -81,10 +84,38 @@ static int give_to_user(struct operation *op, const struct file *f, int fd)
 	return 0;
 }
 
+/*
+ * The caller's pipe takes the place. What is in it already was never gone, or is the caller's own; only an empty one gets the
+ * data of the images.
+ */
+static int inherit_inode(struct operation *op, const struct file *f, struct pipe_inode *p, int fd)
+{
+	int side = (fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDONLY ? 0 : 1, waiting = 0, r;
+	AUTOCLOSE int to = -1;
+	struct stat st;
+
+	if (fstat(fd, &st) < 0 || !S_ISFIFO(st.st_mode)) {
+		close(fd);
+		return error_raise(op->error, EINVAL, "%s: what --inherit-fd gives for it is no pipe", f->describe);
+	}
+	p->made = p->inherited = true;
+	p->ends[side] = fd;
+	if (p->n_packets == 0 || ioctl(fd, FIONREAD, &waiting) < 0 || waiting > 0)
+		return 0;
+	to = reopen(fd, O_RDWR | O_NONBLOCK);
+	if (to < 0)
+		return error_raise_call(op->error, -to, "open", "%s, to put its data back", f->describe);
+	r = pipe_inode_resize(op, p, to, f->describe);
+	return r == 0 ? pipe_inode_fill(op, p, to, f->describe) : r;
+}
+
 static int make_inode(struct operation *op, const struct file *f, struct pipe_inode *p)
 {
-	int r;
+	int fd = -1, r;
 
+	r = inherit_take(op, f->describe, f->describe, &fd);
+	if (r != 0)
+		return r < 0 ? r : inherit_inode(op, f, p, fd);
 	if (pipe2(p->ends, O_CLOEXEC | O_NONBLOCK) < 0)
 		return error_raise_call(op->error, errno, "pipe2", "%s", f->describe);
 	p->made = true;
@@ -99,7 +130,8 @@ static int take_end(struct pipe_inode *p, uint32_t flags)
 {
 	int side = (flags & O_ACCMODE) == O_RDONLY ? 0 : 1, from, fd;
 
-	if (!(flags & (O_PATH | LARGEFILE)) && (flags & O_ACCMODE) != O_RDWR && p->ends[side] >= 0) {
+	/* The caller's is not taken: flags set on it would be set for him too. */
+	if (!p->inherited && !(flags & (O_PATH | LARGEFILE)) && (flags & O_ACCMODE) != O_RDWR && p->ends[side] >= 0) {
 		fd = p->ends[side];
 		p->ends[side] = -1;
 		return fd;

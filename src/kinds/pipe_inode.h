@@ -30,6 +30,7 @@ struct pipe_inode {
 	size_t n_packets;
 	bool packet_mode; /* some writer's */
 	bool made;
+	bool inherited;		 /* pipe.c: the caller of the restore gave it */
 	int ends[2];		 /* pipe.c: of pipe2(), until an open file takes them; else -1 */
 	const struct file *open; /* some end that was created, or NULL */
 };

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "kinds/inherit.h"
 #include "kinds/proc_file.h"
 #include "kinds/registry.h"
 #include "watch/recorder.h"
@@ -48,14 +49,29 @@ static int check_ghost(struct operation *op, const struct fd_facts *f)
 	uint64_t bytes = (uint64_t)f->st.st_blocks * 512;
 
 	if (S_ISREG(f->st.st_mode) && bytes > op->options->ghost_limit) {
-		(void)error_raise(op->error, EFBIG,
+		(void)error_raise(op->error, EOPNOTSUPP,
 				  "%s: a deleted file with %" PRIu64 " bytes, and only %" PRIu64
 				  " may be kept in the images",
 				  facts_describe(op, f), bytes, op->options->ghost_limit);
 		error_hint(op->error, "raise --ghost-limit to %" PRIu64 " or more", bytes);
-		return -EFBIG;
+		return -EOPNOTSUPP;
 	}
 	return 0;
+}
+
+/* The key of --external and --inherit-fd, and the name in the images. */
+#define EXTERNAL_KEY "file[%x:%" PRIx64 "]"
+#define EXTERNAL_BEGIN "file["
+
+bool regular_is_external(const struct operation *op, const struct fd_facts *f)
+{
+	char key[64];
+
+	/* All anonymous inodes (eventfd …) are one to fstat(). */
+	if (op->options->n_external == 0 || f->number < 0 || f->link[0] != '/' || S_ISSOCK(f->st.st_mode))
+		return false;
+	(void)snprintf(key, sizeof(key), EXTERNAL_KEY, (unsigned)f->info.mnt_id, (uint64_t)f->st.st_ino);
+	return external_listed(op, key);
 }
 
 int regular_check_path(struct operation *op, const struct fd_facts *f)
@@ -65,6 +81,8 @@ int regular_check_path(struct operation *op, const struct fd_facts *f)
 	bool dead;
 	int r;
 
+	if (f->external)
+		return 0;
 	if (proc_file_is(f, &proc))
 		return proc_file_check(op, f, &proc, &dead);
 	if (!path_is_sane(f->link))
@@ -92,6 +110,12 @@ static bool size_matters(uint32_t flags)
 	return !((flags & O_ACCMODE) == O_WRONLY && (flags & O_APPEND));
 }
 
+static int external_name(struct operation *op, const struct fd_facts *f, const char **ret)
+{
+	*ret = arena_printf(&op->arena, EXTERNAL_KEY, (unsigned)f->info.mnt_id, (uint64_t)f->st.st_ino);
+	return *ret ? PATH_SAME : raise_no_memory(op);
+}
+
 int regular_dump_entry(struct operation *op, struct file *f)
 {
 	RegFileEntry *m = arena_alloc(&op->arena, sizeof(*m));
@@ -105,9 +129,10 @@ int regular_dump_entry(struct operation *op, struct file *f)
 	if (!m)
 		return raise_no_memory(op);
 	reg_file_entry__init(m);
-	r = path_check(op, facts, &name);
+	r = facts->external ? external_name(op, facts, &name) : path_check(op, facts, &name);
 	if (r < 0)
 		return r;
+	m->has_ext = m->ext = facts->external;
 	m->id = f->id;
 	m->flags = facts->info.flags & ~(uint32_t)O_CLOEXEC;
 	m->pos = facts->info.pos;
@@ -167,15 +192,18 @@ static int regular_decode(struct operation *op, struct file *f)
 
 	if (!m || m->id != f->id || !m->name)
 		return raise_damaged(op, f, "the file's path");
+	if (m->has_ext && m->ext) {
+		if (strncmp(m->name, EXTERNAL_BEGIN, strlen(EXTERNAL_BEGIN)) != 0 || m->pos > INT64_MAX)
+			return raise_damaged(op, f, "the name of a file from outside");
+		f->describe = m->name;
+		return regular_of(op, f) ? 0 : -ENOMEM;
+	}
 	if (!path_is_sane(m->name))
 		return error_raise(op->error, EINVAL, "files.img: file %u: \"%.200s\" is no absolute path", f->id,
 				   m->name);
 	if (m->pos > INT64_MAX)
 		return error_raise(op->error, EINVAL, "files.img: file %u (%s): its position is %" PRIu64, f->id,
 				   m->name, m->pos);
-	if (m->has_ext && m->ext)
-		return error_raise(op->error, EOPNOTSUPP, "files.img: file %u (%s) was left to a plugin of CRIU", f->id,
-				   m->name);
 	f->describe = m->name;
 	return regular_of(op, f) ? 0 : -ENOMEM;
 }
@@ -318,6 +346,42 @@ int regular_adjust(struct operation *op, struct file *f)
 	return file_set_flags(op, f, m->flags);
 }
 
+/*
+ * A descriptor of the caller's takes the file's place: INHERITED; 0: none was given. As with CRIU, what was dumped with
+ * --external gets the position and the flags of before, and what is given for a path stays as it is.
+ */
+static int take_inherited(struct operation *op, struct file *f)
+{
+	const RegFileEntry *m = f->entry->reg;
+	struct stat st;
+	int r = inherit_take(op, m->name, f->describe, &f->fd);
+
+	if (r == 0 && m->has_ext && m->ext) {
+		error_raise(op->error, EINVAL, "%s: it was dumped with --external, and nobody hands it over", m->name);
+		error_hint(op->error, "Open what shall take its place and give it with --inherit-fd 'fd[N]:%s'.", m->name);
+		return -EINVAL;
+	}
+	if (r != INHERITED || !m->ext)
+		return r;
+	f->opened_as_wanted = false;
+	if (m->has_size && fstat(f->fd, &st) == 0 && S_ISREG(st.st_mode) && (uint64_t)st.st_size != m->size) {
+		error_raise(op->error, ESTALE, "%s: what --inherit-fd gives for it has %lld bytes, and it had %" PRIu64
+			    " when it was dumped", m->name, (long long)st.st_size, m->size);
+		return -ESTALE;
+	}
+	return INHERITED;
+}
+
+/* What is no file (a pipe given for one) has no position. */
+static int regular_adjust_inherited(struct operation *op, struct file *f)
+{
+	const RegFileEntry *m = f->entry->reg;
+
+	if (m->pos != 0 && lseek(f->fd, (off_t)m->pos, SEEK_SET) < 0 && errno != ESPIPE)
+		return error_raise_call(op->error, errno, "lseek", "%s, to %" PRIu64, m->name, m->pos);
+	return m->flags & O_PATH ? 0 : file_set_flags(op, f, m->flags);
+}
+
 int regular_create(struct operation *op, struct file *f)
 {
 	struct regular *reg = regular_of(op, f);
@@ -325,6 +389,11 @@ int regular_create(struct operation *op, struct file *f)
 
 	if (!reg)
 		return -ENOMEM;
+	r = take_inherited(op, f);
+	if (r < 0)
+		return r;
+	if (r == INHERITED)
+		return f->entry->reg->ext ? regular_adjust_inherited(op, f) : 0;
 	reg->late = reg->dead || proc_file_is_path(f->entry->reg->name);
 	if (reg->late)
 		return 0;

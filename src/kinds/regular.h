@@ -55,6 +55,8 @@ struct regular *regular_of(struct operation *op, struct file *f);
 
 /* dump: fills @f's entry; makes ghosts and link-remap names. */
 int regular_dump_entry(struct operation *op, struct file *f);
+/* Is it named by --external file[mnt_id:inode]? Pure. */
+bool regular_is_external(const struct operation *op, const struct fd_facts *f);
 /* Refuses what cannot be found again. */
 int regular_check_path(struct operation *op, const struct fd_facts *f);
 /* restore: opens it into f->fd, hidden or not. */

@@ -38,6 +38,8 @@ bool kind_is_used(const struct operation *op, const struct kind *k)
 
 const struct kind *kind_recognise(const struct fd_facts *f)
 {
+	if (f->external)
+		return &kind_regular;
 	for (size_t i = 0; i < n_kinds; i++) {
 		if (kinds[i]->recognise && kinds[i]->recognise(f))
 			return kinds[i];

@@ -13,8 +13,10 @@
 
 #include "base/cleanup.h"
 #include "kinds/common.h"
+#include "kinds/inherit.h"
 #include "kinds/registry.h"
 #include "regfile.pb-c.h"
+#include "tree/refusals.h"
 #include "watch/recorder.h"
 
 /*
@@ -25,8 +27,18 @@
  * (tty_data.c); what was typed ahead on a shell job's terminal stays in that terminal.
  */
 
+/*
+ * CRIU numbers the terminals that are no pty by their type, one of each; it cannot read larger numbers. The first of a type
+ * has that number, more have others.
+ */
+#define ID_CRIU_CONSOLE 2004u
+#define ID_CRIU_VT 2008u
+#define ID_CRIU_CTTY 2012u
+#define ID_CRIU_GIVEN 2026u
 #define ID_DEVICE 0x10000000u     /* ids of terminals that are no pty: far from the two per pty */
 #define ID_SESSION 0x20000000u    /* of /dev/tty, by session */
+#define ID_GIVEN 0x30000000u      /* of what is given at the restore, in the order met */
+#define ID_HUNG_UP 0x38000000u    /* of /dev/tty whose terminal was hung up */
 
 struct tty **tty_list(struct operation *op)
 {
@@ -92,6 +104,27 @@ static int pty_index(const struct fd_facts *f)
 	return (int)minor(dev);
 }
 
+static uint32_t encode(dev_t dev)
+{
+	return (uint32_t)(major(dev) << 8 | (minor(dev) & 0xff) | (minor(dev) & ~0xffu) << 12);
+}
+
+/* --external tty[rdev:dev]. Of /dev/tty only the number of the terminal behind it is known. */
+static bool is_given(const struct operation *op, const struct fd_facts *f)
+{
+	dev_t dev = f->st.st_rdev;
+	char key[64];
+
+	if (type_of(dev) == TTY_TYPE__CTTY) {
+		if (real_device(f, &dev) < 0)
+			return false;
+		(void)snprintf(key, sizeof(key), "tty[%x:", encode(dev));
+		return external_begins(op, key);
+	}
+	(void)snprintf(key, sizeof(key), "tty[%x:%x]", encode(dev), encode(f->st.st_dev));
+	return external_listed(op, key);
+}
+
 static const struct file *tree_master(const struct operation *op, int index)
 {
 	for (size_t i = 0; i < op->files->n_files; i++) {
@@ -104,9 +137,23 @@ static const struct file *tree_master(const struct operation *op, int index)
 	return NULL;
 }
 
+static int check_packets(struct operation *op, const struct fd_facts *f)
+{
+	struct pollfd p = { .fd = f->fd, .events = POLLPRI };
+	int packets = 0;
+
+	if (ioctl(f->fd, TIOCGPKT, &packets) < 0 || !packets || poll(&p, 1, 0) != 1 || !(p.revents & POLLPRI))
+		return 0;
+	error_raise(op->error, EOPNOTSUPP, "%s: a status of packet mode (TIOCPKT) waits to be read, which is not carried",
+		    facts_describe(op, f));
+	error_hint(op->error, "Let the program read it, then dump again.");
+	return -EOPNOTSUPP;
+}
+
 static int tty_check(struct operation *op, const struct fd_facts *f)
 {
 	struct stat st;
+	dev_t dev;
 	int discipline = 0;
 
 	if (ioctl(f->fd, TIOCGETD, &discipline) == 0 && discipline != 0) {
@@ -114,9 +161,17 @@ static int tty_check(struct operation *op, const struct fd_facts *f)
 		error_hint(op->error, "Only N_TTY is: end the program that attached another one (slip, ppp, bluetooth …).");
 		return -EOPNOTSUPP;
 	}
+	if (is_given(op, f))
+		return 0;
+	if (f->st.st_rdev == makedev(TTYAUX_MAJOR, 2))
+		return check_packets(op, f);
+	if (type_of(f->st.st_rdev) != TTY_TYPE__PTY && type_of(f->st.st_rdev) != TTY_TYPE__CTTY && real_device(f, &dev) == -EIO)
+		return error_raise(op->error, EOPNOTSUPP, "%s: the terminal behind it was hung up, which is not carried",
+				   facts_describe(op, f));
 	if (is_slave_device(f->st.st_rdev) && stat("/dev/pts", &st) == 0 && st.st_dev != f->st.st_dev) {
 		error_raise(op->error, EOPNOTSUPP, "%s: it belongs to another devpts than /dev/pts here", facts_describe(op, f));
-		error_hint(op->error, "Terminals of containers are not carried yet.");
+		error_hint(op->error, "--external 'tty[%x:%x]' leaves it out, and --inherit-fd gives another in its place.",
+			   encode(f->st.st_rdev), encode(f->st.st_dev));
 		return -EOPNOTSUPP;
 	}
 	return 0;
@@ -126,17 +181,20 @@ static int tty_check_all(struct operation *op)
 {
 	for (size_t i = 0; i < op->files->n_files; i++) {
 		const struct file *f = op->files->files[i];
-		int index;
+		int index, r;
 
 		if (f->kind != &kind_tty || f->facts.fd < 0 || f->facts.st.st_rdev == makedev(TTYAUX_MAJOR, 2))
 			continue;
 		index = pty_index(&f->facts);
-		if (index < 0 || op->options->shell_job || tree_master(op, index))
+		if (index < 0 || op->options->shell_job || tree_master(op, index) || is_given(op, &f->facts))
 			continue;
 		error_raise(op->error, EOPNOTSUPP, "%s: the master side of this terminal belongs to a process outside the tree",
 			    facts_describe(op, &f->facts));
-		error_hint(op->error, "With --shell-job the restore puts the terminal it is started on in its place.");
-		return -EOPNOTSUPP;
+		error_hint(op->error, "With --shell-job the restore puts the terminal it is started on in its place, with "
+				      "--external and --inherit-fd one that is given.");
+		r = refusal_note(op, -EOPNOTSUPP);
+		if (r < 0)
+			return r;
 	}
 	return 0;
 }
@@ -178,7 +236,7 @@ static int dump_termios(struct operation *op, const struct file *f, TtyInfoEntry
 	if (!m->termios || !m->termios_locked || !size)
 		return raise_no_memory(op);
 	/* A speed of its own kind (BOTHER) is not in the flags. */
-	if ((t.c_cflag & CBAUD) == BOTHER && ioctl(f->facts.fd, TCGETS2, &t2) == 0) {
+	if (((t.c_cflag & CBAUD) == BOTHER || (t.c_cflag >> IBSHIFT & CBAUD) == BOTHER) && ioctl(f->facts.fd, TCGETS2, &t2) == 0) {
 		m->termios->c_ispeed = t2.c_ispeed;
 		m->termios->c_ospeed = t2.c_ospeed;
 	}
@@ -208,6 +266,22 @@ static void dump_session(const struct operation *op, dev_t dev, TtyInfoEntry *m)
 	}
 }
 
+/* The slave's own node, also when nobody has it open. */
+static void dump_slave_owner(const struct file *f, TtyInfoEntry *m)
+{
+	struct stat st;
+	char path[32];
+
+	(void)snprintf(path, sizeof(path), "/dev/pts/%u", m->pty->index);
+	recorder_step(f->facts.task->pid, f->facts.task->comm, "stat", "%s", path);
+	if (stat(path, &st) < 0 || st.st_rdev != makedev(UNIX98_PTY_SLAVE_MAJOR, m->pty->index))
+		return;
+	m->has_firn_slave_uid = m->has_firn_slave_gid = m->has_firn_slave_mode = true;
+	m->firn_slave_uid = st.st_uid;
+	m->firn_slave_gid = st.st_gid;
+	m->firn_slave_mode = st.st_mode & 07777;
+}
+
 static int dump_master(struct operation *op, const struct file *f, TtyInfoEntry *m)
 {
 	struct pollfd p = { .fd = f->facts.fd };
@@ -217,6 +291,7 @@ static int dump_master(struct operation *op, const struct file *f, TtyInfoEntry 
 		return error_raise_call(op->error, errno, "ioctl(TIOCGPTLCK)", "%s", facts_describe(op, &f->facts));
 	m->locked = locked;
 	m->packet_mode = packet;
+	dump_slave_owner(f, m);
 	if (poll(&p, 1, 0) == 1 && (p.revents & POLLHUP))
 		m->has_firn_other_closed = m->firn_other_closed = true;
 	return 0;
@@ -227,10 +302,10 @@ static int dump_info(struct operation *op, struct file *f, dev_t dev, TtyInfoEnt
 	const struct stat *st = &f->facts.st;
 	int exclusive = 0, r;
 
-	m->type = type_of(st->st_rdev);
-	m->rdev = (uint32_t)(major(st->st_rdev) << 8 | (minor(st->st_rdev) & 0xff) | (minor(st->st_rdev) & ~0xffu) << 12);
+	m->type = is_given(op, &f->facts) && type_of(st->st_rdev) != TTY_TYPE__CTTY ? TTY_TYPE__EXT_TTY : type_of(st->st_rdev);
+	m->rdev = encode(st->st_rdev);
 	m->has_dev = m->has_uid = m->has_gid = true;
-	m->dev = (uint32_t)st->st_dev;
+	m->dev = encode(st->st_dev);
 	m->uid = st->st_uid;
 	m->gid = st->st_gid;
 	if (ioctl(f->facts.fd, TIOCGEXCL, &exclusive) == 0)
@@ -252,6 +327,40 @@ static int dump_info(struct operation *op, struct file *f, dev_t dev, TtyInfoEnt
 	return r;
 }
 
+/* /dev/tty is one terminal for each session. */
+static uint32_t ctty_id(struct operation *op, const struct task *t)
+{
+	const struct tty *first = tty_find(op, ID_CRIU_CTTY);
+
+	if (!first || first->file->facts.task->stat.sid == t->stat.sid)
+		return ID_CRIU_CTTY;
+	return ID_SESSION + (uint32_t)t->stat.sid;
+}
+
+static uint32_t device_id(struct operation *op, TtyType type, dev_t rdev)
+{
+	const uint32_t id = type == TTY_TYPE__CONSOLE ? ID_CRIU_CONSOLE : ID_CRIU_VT;
+	const struct tty *first = tty_find(op, id);
+
+	if (type != TTY_TYPE__SERIAL && (!first || first->m->rdev == encode(rdev)))
+		return id;
+	return ID_DEVICE + TTY_INDEX_MAX + encode(rdev);
+}
+
+static uint32_t given_id(struct operation *op, const struct fd_facts *f)
+{
+	uint32_t next = ID_CRIU_GIVEN;
+
+	for (const struct tty *t = *tty_list(op); t; t = t->next) {
+		if (!tty_is_given(t->m))
+			continue;
+		if (t->m->rdev == encode(f->st.st_rdev) && t->m->dev == encode(f->st.st_dev))
+			return t->m->id;
+		next = next == ID_CRIU_GIVEN ? ID_GIVEN : next + 1;
+	}
+	return next;
+}
+
 static int dump_id(struct operation *op, const struct file *f, dev_t *ret_dev, uint32_t *ret)
 {
 	const struct fd_facts *facts = &f->facts;
@@ -259,6 +368,10 @@ static int dump_id(struct operation *op, const struct file *f, dev_t *ret_dev, u
 	TtyType type = type_of(facts->st.st_rdev);
 
 	*ret_dev = facts->st.st_rdev;
+	if (type != TTY_TYPE__CTTY && is_given(op, facts)) {
+		*ret = given_id(op, facts);
+		return 0;
+	}
 	if (type == TTY_TYPE__PTY && facts->st.st_rdev == makedev(TTYAUX_MAJOR, 2)) {
 		if (index < 0)
 			return error_raise_call(op->error, errno, "ioctl(TIOCGPTN)", "%s", facts_describe(op, facts));
@@ -270,11 +383,14 @@ static int dump_id(struct operation *op, const struct file *f, dev_t *ret_dev, u
 		*ret = index >= 0 ? (uint32_t)index * 2 : ID_DEVICE + minor(facts->st.st_rdev);
 		return 0;
 	}
+	if (type == TTY_TYPE__CTTY && real_device(facts, ret_dev) == -EIO) {
+		*ret = ID_HUNG_UP + f->id;
+		return 0;
+	}
 	if (real_device(facts, ret_dev) < 0)
 		return error_raise(op->error, EOPNOTSUPP, "%s: the terminal behind it was hung up, which is not carried",
 				   facts_describe(op, facts));
-	*ret = type == TTY_TYPE__CTTY ? ID_SESSION + (uint32_t)facts->task->stat.sid :
-					ID_DEVICE + TTY_INDEX_MAX + (uint32_t)(major(*ret_dev) << 8 | minor(*ret_dev));
+	*ret = type == TTY_TYPE__CTTY ? ctty_id(op, facts->task) : device_id(op, type, facts->st.st_rdev);
 	return 0;
 }
 
@@ -367,7 +483,7 @@ static int tty_dump_all(struct operation *op)
 	if (r == 0)
 		r = tty_data_write(op);
 	for (size_t i = 0; r == 0 && i < n; i++) {
-		if (op->files->files[i]->kind == &kind_tty)
+		if (op->files->files[i]->kind == &kind_tty && op->files->files[i]->entry->tty)
 			r = add_path(op, op->files->files[i]);
 	}
 	if (r < 0)

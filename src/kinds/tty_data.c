@@ -16,7 +16,8 @@
  * What waits to be read in a pty pair. The kernel shows it to a reader alone, so it is taken out and put back at once,
  * with nothing in between that could fail or wait: TIOCSTI puts a byte into the read queue of either side as if it had
  * been received. Meanwhile the terminal is quiet (no echo, no signals, no translation) but for lines, which keep their
- * ends. In packet mode a read would also take the status away, so that is refused.
+ * ends. Packet mode is off meanwhile: a read would begin with a byte of status, and changed modes would make some. Switching
+ * it on again takes away a status that waits (TIOCPKT, man 2 ioctl_tty), so then the dump is refused.
  */
 
 #define QUEUE_MAX 2048u    /* the line discipline holds 4095 bytes; near that, more waits behind it out of reach */
@@ -93,14 +94,12 @@ static int refuse(struct operation *op, const struct tty *t, int waiting, const 
 int tty_data_dump(struct operation *op, struct tty *t, const struct tty *master)
 {
 	AUTOFREE uint8_t *buf = NULL;
-	int fd = t->file->facts.fd, waiting = 0, n;
+	int fd = t->file->facts.fd, waiting = 0, on = 1, off = 0, n;
 
 	if (ioctl(fd, FIONREAD, &waiting) < 0)
 		return error_raise_call(op->error, errno, "ioctl(FIONREAD)", "%s", facts_describe(op, &t->file->facts));
 	if (waiting <= 0)
 		return 0;
-	if (master->m->packet_mode)
-		return refuse(op, t, waiting, "its master is in packet mode");
 	if ((unsigned)waiting > QUEUE_MAX)
 		return refuse(op, t, waiting, "they are too many");
 	if (!(op->features->cap_eff & 1ull << CAP_SYS_ADMIN))
@@ -110,7 +109,11 @@ int tty_data_dump(struct operation *op, struct tty *t, const struct tty *master)
 		return raise_no_memory(op);
 	recorder_step(t->file->facts.task->pid, t->file->facts.task->comm, "read", "%s, %d bytes, put back at once",
 		      t->file->describe, waiting);
+	if (master->m->packet_mode && ioctl(master->file->facts.fd, TIOCPKT, &off) < 0)
+		return error_raise_call(op->error, errno, "ioctl(TIOCPKT)", "%s", facts_describe(op, &t->file->facts));
 	n = take_and_put_back(t, fd, buf, 2 * QUEUE_MAX);
+	if (master->m->packet_mode && ioctl(master->file->facts.fd, TIOCPKT, &on) < 0 && n >= 0)
+		n = -errno;
 	if (n < 0)
 		return error_raise_call(op->error, -n, "ioctl(TIOCSTI)", "%s: its unread data", facts_describe(op, &t->file->facts));
 	t->data = arena_memdup(&op->arena, buf, n ? (size_t)n : 1);

@@ -12,6 +12,7 @@
 #include "kinds/inherit.h"
 #include "kinds/registry.h"
 #include "kinds/unix_facts.h"
+#include "tree/refusals.h"
 #include "watch/recorder.h"
 
 /*
@@ -115,6 +116,7 @@ static int unix_check_all(struct operation *op)
 			r = unix_name_check(op, f, d->name, d->name_len);
 		if (r == 0 && d->type == SOCK_STREAM && d->state == TCP_ESTABLISHED)
 			r = packets_check_urgent(op, facts_describe(op, &f->facts), f->facts.fd);
+		r = refusal_note(op, r);
 	}
 	return r;
 }

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "memory/plan.h"
+#include "tree/refusals.h"
 #include "watch/recorder.h"
 
 /* dump: the areas and fields of an address space, seen from outside. */
@@ -52,8 +53,11 @@ int memory_check(struct operation *op, struct task *t)
 		enum area_sort sort;
 		const char *why;
 
-		if (area_classify(&maps[i], &plan->host, &sort, &why) < 0)
-			return refuse_area(op, t, &maps[i], why);
+		if (area_classify(&maps[i], &plan->host, &sort, &why) == 0)
+			continue;
+		r = refusal_note(op, refuse_area(op, t, &maps[i], why));
+		if (r < 0)
+			return r;
 	}
 	return t->mm_plan ? memory_link_files(op, t) : 0;
 }
@@ -107,6 +111,11 @@ static int add_areas(struct operation *op, struct task *t)
 		if (is_puppet_area(t, &t->maps[i]))
 			continue;
 		r = add_area(op, t, &t->maps[i], v, &t->mm_plan->links[mm->n_vmas]);
+		if (r == -EOPNOTSUPP && op->refusals) {
+			r = refusal_note(op, r);
+			if (r == 0)
+				continue;
+		}
 		if (r < 0)
 			return r;
 		/* [vvar] and [vvar_vclock] (split since Linux 6.13) are one area in the images. */

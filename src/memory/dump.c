@@ -7,6 +7,7 @@
 
 #include "kernel/features.h"
 #include "memory/plan.h"
+#include "tree/refusals.h"
 #include "watch/recorder.h"
 
 /* dump: which pages there are, their content, and the images that tell of them. */
@@ -48,7 +49,7 @@ static int scan_area(struct operation *op, struct task *t, size_t i, int pagemap
 	return r < 0 ? scan_failed(op, t, v, l, r) : 0;
 }
 
-static int scan_task(struct operation *op, struct task *t)
+int scan_task(struct operation *op, struct task *t)
 {
 	AUTOCLOSE int fd = -1;
 	int r = 0;
@@ -60,7 +61,7 @@ static int scan_task(struct operation *op, struct task *t)
 					t->pid);
 	page_runs_release(&t->mm_plan->runs);
 	for (size_t i = 0; i < t->mm->n_vmas && r >= 0; i++)
-		r = scan_area(op, t, i, fd);
+		r = refusal_note(op, scan_area(op, t, i, fd));
 	return r;
 }
 

@@ -21,6 +21,9 @@ int memory_collect(struct operation *op, struct task *t);
 int memory_check(struct operation *op, struct task *t);
 /* Refuses what only the whole tree shows; the tree is frozen, memory_collect() was called for each task. */
 int memory_check_all(struct operation *op);
+/* Looks at the pages that a dump would write now, after memory_collect() of every task, and adds them up; nothing is
+ * stopped. Guard regions are refused. */
+int memory_estimate(struct operation *op, uint64_t *ret_bytes);
 /* dump: copies the pages of every address space and of shared memory, writes pagemap-*.img, pages-*.img, mm-*.img. */
 int memory_dump(struct operation *op);
 /* dump: the current brk, which only the task can tell: adds brk(0) to a batch; afterwards takes the answer. */

@@ -195,6 +195,11 @@ int aio_restore(struct operation *op, struct task *t);
  */
 int scan_pages(int pagemap_fd, bool use_scan, uint64_t zero_pfn, uint64_t start, uint64_t end, struct page_runs *ret);
 
+/* dump.c ------------------------------------------------------------------------------------------------------- */
+
+/* Finds the pages of @t that must be saved, into its runs; raised. */
+int scan_task(struct operation *op, struct task *t);
+
 /* copy.c ------------------------------------------------------------------------------------------------------- */
 
 /* Copies the runs of @t's memory, in order, to the pages file; raised. */

@@ -5,6 +5,7 @@
 #include <sys/shm.h>
 
 #include "memory/plan.h"
+#include "tree/refusals.h"
 #include "watch/recorder.h"
 
 /*
@@ -130,7 +131,7 @@ int memory_check_all(struct operation *op)
 	int r = 0;
 
 	for (size_t i = 0; plan && i < plan->n_segments && r == 0; i++)
-		r = check_attached(op, plan->segments[i]);
+		r = refusal_note(op, check_attached(op, plan->segments[i]));
 	return r;
 }
 

@@ -6,6 +6,7 @@
 
 #include "base/cleanup.h"
 #include "kernel/system.h"
+#include "tree/refusals.h"
 #include "tree/tree.h"
 #include "watch/recorder.h"
 
@@ -104,14 +105,18 @@ static int check_threads(struct operation *op, struct task *t)
 		const char *what;
 	} shared[] = { { KCMP_FILES, "descriptor table" }, { KCMP_FS, "working directory and root" } };
 
-	for (size_t i = 1; i < t->n_threads; i++)
-		for (size_t k = 0; k < 2; k++)
-			if (sys_kcmp(t->pid, t->threads[i].tid, shared[k].type, 0, 0) > 0)
-				return error_raise(op->error, EOPNOTSUPP,
-						   "pid %d (%s): thread %d has a %s of its own (unshare), which firn "
-						   "does not carry yet",
-						   t->pid, t->comm, t->threads[i].tid, shared[k].what);
-	return 0;
+	int r = 0;
+
+	for (size_t i = 1; i < t->n_threads && r == 0; i++)
+		for (size_t k = 0; k < 2 && r == 0; k++)
+			if (sys_kcmp(t->pid, t->threads[i].tid, shared[k].type, 0, 0) > 0) {
+				r = error_raise(op->error, EOPNOTSUPP,
+						"pid %d (%s): thread %d has a %s of its own (unshare), which firn "
+						"does not carry yet",
+						t->pid, t->comm, t->threads[i].tid, shared[k].what);
+				r = refusal_note(op, r);
+			}
+	return r;
 }
 
 static int check_namespaces(struct operation *op, struct task *t)
@@ -128,12 +133,16 @@ static int check_namespaces(struct operation *op, struct task *t)
 		if (readlinkat(t->proc_fd, names[i], theirs, sizeof(theirs) - 1) < 0)
 			return raise_proc(op, t, errno, names[i]);
 		if (strcmp(mine, theirs) != 0) {
+			int r;
+
 			(void)error_raise(
 				op->error, EOPNOTSUPP,
 				"pid %d (%s) is in a %s namespace of its own (%s), which firn does not carry yet",
 				t->pid, t->comm, names[i] + 3, theirs);
 			error_hint(op->error, "Dump it from inside of its namespaces.");
-			return -EOPNOTSUPP;
+			r = refusal_note(op, -EOPNOTSUPP);
+			if (r < 0)
+				return r;
 		}
 	}
 	return 0;
@@ -176,9 +185,9 @@ int tree_check(struct operation *op)
 		recorder_step(t->pid, t->comm, "readlink", "/proc/%d/ns", t->pid);
 		r = check_namespaces(op, t);
 		if (r == 0)
-			r = check_session(op, t);
+			r = refusal_note(op, check_session(op, t));
 		if (r == 0)
-			r = check_exit_signal(op, t);
+			r = refusal_note(op, check_exit_signal(op, t));
 		if (r < 0)
 			return r;
 	}

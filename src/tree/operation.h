@@ -13,6 +13,7 @@
  */
 struct operation {
 	struct error *error;            /* = recorder's; the sentence the user gets */
+	struct refusals *refusals;      /* tree/refusals.h; NULL: the first refusal ends it */
 	const struct options *options;
 	const struct features *features;    /* kernel/features.h */
 	struct arena arena;

@@ -9,6 +9,7 @@
 #include "kernel/system.h"
 #include "puppet/seize.h"
 #include "puppet/trace.h"
+#include "tree/refusals.h"
 #include "tree/tree.h"
 #include "watch/recorder.h"
 
@@ -301,9 +302,12 @@ int tree_walk(struct operation *op)
 		if (t->state != TASK_GONE && t->stat.state != 'Z')
 			r = list_threads(op, t);
 		if (r == 0)
-			r = settle_task(op, t);
+			r = refusal_note(op, settle_task(op, t));
 		if (r == 0)
 			r = add_children(op, t, &found_new);
+		/* Refused as a whole: it is not looked into. */
+		if (r == 0 && t->state == 0)
+			t->state = TASK_ZOMBIE;
 	}
 	if (r == 0)
 		drop_dead(&op->tree);

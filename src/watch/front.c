@@ -14,9 +14,11 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -293,6 +295,21 @@ static int wait_for_root(struct front *f)
 	return EXIT_DONE;
 }
 
+/* What the engine wrote, whole: it has ended. */
+static int print_answer(struct front *f)
+{
+	AUTOFREE char *text = NULL;
+	struct stat st;
+
+	if (fstat(recorder->answer_fd, &st) < 0 || !(text = malloc((size_t)st.st_size + 1)) ||
+	    pread(recorder->answer_fd, text, (size_t)st.st_size, 0) != st.st_size) {
+		console_printf(&f->console, STDERR_FILENO, "firn: %s: no memory for the answer\n", f->name);
+		return EXIT_FAILED;
+	}
+	console_write(&f->console, STDOUT_FILENO, text, (size_t)st.st_size);
+	return recorder->refused ? EXIT_REFUSED : EXIT_DONE;
+}
+
 static int succeed(struct front *f)
 {
 	bool dump = f->role == FRONT_DUMP;
@@ -303,9 +320,11 @@ static int succeed(struct front *f)
 	(void)rollback_await_guard(PROVE_MS);
 	len = totals_line(dump, recorder, elapsed, line, sizeof(line));
 
-	log_info(0, "%.*s", (int)len - 1, line);
 	if (f->drawn_ns && f->draw)
 		console_printf(&f->console, STDERR_FILENO, "\r\033[K");
+	if (f->role == FRONT_EXPLAIN)
+		return print_answer(f);
+	log_info(0, "%.*s", (int)len - 1, line);
 	console_write(&f->console, STDOUT_FILENO, line, len);
 	if (f->options->display_stats)
 		console_write(&f->console, STDOUT_FILENO, stats,
@@ -426,9 +445,10 @@ static int run(struct front *f, engine_fn engine, void *arg)
 
 int front_run(enum front_role role, const struct options *o, engine_fn engine, void *arg)
 {
+	static const char *const names[] = { "dump", "restore", "explain" };
 	struct front f = {
 		.role = role,
-		.name = role == FRONT_DUMP ? "dump" : "restore",
+		.name = names[role],
 		.options = o,
 		.signal_fd = -1,
 		.done_fd = -1,
@@ -445,10 +465,16 @@ int front_run(enum front_role role, const struct options *o, engine_fn engine, v
 	r = recorder_init();
 	if (r)
 		return no_start(&f, r, "no memory for the recorder");
+	recorder->answer_fd = role == FRONT_EXPLAIN ? memfd_create("firn answer", MFD_CLOEXEC) : -1;
+	if (role == FRONT_EXPLAIN && recorder->answer_fd < 0)
+		return no_start(&f, -errno, "no memory for the answer");
 	f.log_path = front_path(o, o->log_path);
 	/* A log file is never empty; standard error stays silent unless more is asked for. */
-	log_write(o->log_path ? LOG_MSG : LOG_INFO, 0, "firn " FIRN_VERSION ", %s, %s %s", f.name,
-		  role == FRONT_DUMP ? "images to" : "images from", o->images_path ? o->images_path : ".");
+	if (role == FRONT_EXPLAIN)
+		log_write(o->log_path ? LOG_MSG : LOG_INFO, 0, "firn " FIRN_VERSION ", %s of task %d", f.name, o->tree);
+	else
+		log_write(o->log_path ? LOG_MSG : LOG_INFO, 0, "firn " FIRN_VERSION ", %s, %s %s", f.name,
+			  role == FRONT_DUMP ? "images to" : "images from", o->images_path ? o->images_path : ".");
 	deadlines_begin(&f.deadlines, recorder->start_ns);
 	return run(&f, engine, arg);
 }

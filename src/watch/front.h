@@ -3,7 +3,7 @@
 
 #include "base/options.h"
 
-enum front_role { FRONT_DUMP, FRONT_RESTORE };
+enum front_role { FRONT_DUMP, FRONT_RESTORE, FRONT_EXPLAIN };
 
 /* The engine's body: runs in a process of its own. Returns 0 or -errno with recorder->error raised. */
 typedef int (*engine_fn)(const struct options *o, void *arg);
@@ -15,6 +15,8 @@ typedef int (*engine_fn)(const struct options *o, void *arg);
  * forks the engine, drains its log (a scribe does: the front itself never touches a file that may hang),
  * draws progress, turns SIGINT, SIGTERM and SIGHUP and passed deadlines into a cancelled operation, writes the stall
  * report, ends an engine that does not end by itself, and proves that every target is untraced and running.
+ *
+ * For FRONT_EXPLAIN the engine writes its answer to recorder->answer_fd, a memory file, and the front prints it.
  *
  * For FRONT_RESTORE without --restore-detached it then waits for the restored root task (it is its sub-reaper).
  */

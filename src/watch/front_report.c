@@ -60,8 +60,8 @@ static void write_report_file(struct front *f, const char *text, size_t len)
 
 static void describe_operation(const struct front *f, char *buf, size_t size)
 {
-	if (f->role == FRONT_DUMP)
-		(void)snprintf(buf, size, "dump of task %d", f->options->tree);
+	if (f->role != FRONT_RESTORE)
+		(void)snprintf(buf, size, "%s of task %d", f->name, f->options->tree);
 	else
 		(void)snprintf(buf, size, "restore from %s", f->options->images_path ? f->options->images_path : ".");
 }
@@ -230,7 +230,7 @@ int front_report_failure(struct front *f)
 		if (strncmp(e->hint, "firn ", 5) != 0)
 			advice[1] = (char)toupper((unsigned char)advice[1]);
 	}
-	if (f->role == FRONT_DUMP)
+	if (f->role != FRONT_RESTORE)
 		outcome_of_dump(f, outcome, sizeof(outcome));
 	else
 		outcome_of_restore(f, outcome, sizeof(outcome));

@@ -74,6 +74,9 @@ struct recorder {
 	atomic_uint_fast64_t bytes, bytes_total;
 	uint64_t frozen_ns;                 /* dump: from the first seize to the last release; 0 before */
 	uint64_t wrote_bytes;               /* dump: image bytes */
+	/* explain: a memory file for the answer's text, which the front prints; how many things are refused */
+	int answer_fd;
+	uint64_t refused;
 	pid_t engine_tracer_tid;            /* gets SIGUSR1; the engine's main thread unless it says otherwise */
 	atomic_int engine_result;           /* RECORDER_RUNNING until the engine returned 0 or -errno */
 	_Atomic pid_t restored_root;        /* restore: the root task once it exists */

@@ -242,6 +242,17 @@ class Firn(Engine):
     def __init__(self):
         super().__init__([os.environ.get("FIRN", BUILD / "firn")])
 
+    def explain(self, pid, *options, timeout=ENGINE_TIMEOUT):
+        return run([*self.command, "explain", "-t", str(pid), *options], timeout)
+
+    def explain_json(self, pid, *options):
+        """The answer, and the outcome it came from."""
+        outcome = self.explain(pid, "--json", *options)
+        assert outcome.code in (0, 3), outcome
+        answer = json.loads(outcome.out)
+        assert answer["ok"] == (outcome.code == 0) and bool(answer["refused"]) == (outcome.code == 3), outcome
+        return answer, outcome
+
     def show(self, images, *options):
         return run([*self.command, "show", images, *options])
 
