@@ -6,10 +6,10 @@
 #include <string.h>
 #include <time.h>
 
+#include "aspects/seccomp.h"
 #include "base/cleanup.h"
 #include "inventory.pb-c.h"
 #include "pstree.pb-c.h"
-#include "seccomp.pb-c.h"
 #include "stats.pb-c.h"
 #include "timens.pb-c.h"
 #include "watch/recorder.h"
@@ -152,13 +152,12 @@ static int write_timens(struct operation *op)
 
 int images_write_tree(struct operation *op)
 {
-	SeccompEntry seccomp = SECCOMP_ENTRY__INIT;
 	int r = write_pstree(op);
 
 	if (r == 0)
 		r = write_cores(op);
 	if (r == 0)
-		r = write_one(op, IMAGE_SECCOMP, 0, &seccomp);
+		r = seccomp_write(op);
 	if (r == 0)
 		r = write_timens(op);
 	return r;

@@ -20,6 +20,7 @@ struct operation {
 	struct tree tree;
 	struct file_table *files;       /* kinds/kind.h: every open file of the tree, once */
 	struct memory_plan *memory;     /* memory/memory.h: shared memory objects, pages ids */
+	struct seccomp_table *seccomp;  /* aspects/seccomp.c: the filters of the tree */
 	uint32_t next_pages_id;         /* pages-N.img; starts at 1 */
 	uint64_t island;                /* restore: address of the puppets' area, free in every task */
 };

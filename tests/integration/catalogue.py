@@ -69,8 +69,13 @@ ENTRIES = [
           "rlimits", "fs", "cwd_deleted"),
     *each("attributes", "timerslack", "personality", "ioprio", "cpus", "coredump_filter", criu="not restored"),
     Entry("attributes", ("pdeath_deadly",), criu="the root gets the signal"),
+    *each("attributes", "tsc", "mdwe", "memory_merge", "mce_kill", "speculation", "autogroup", criu="not restored"),
     *each("attributes", "fifo", "negative_nice", root_only=True),
     Entry("attributes", ("chroot",), root_only=True, inner="new"),
+    # seccomp
+    *each("seccomp", "filter", "kill", "threads", "mixed", "strict", "strict_killed", "family", "trap"),
+    *each("seccomp", "privileged", "chain", root_only=True),
+    Entry("seccomp", ("notify",), refused="SECCOMP_RET_USER_NOTIF"),
     # descriptors
     Entry("fd_regular"),
     *each("fd_ghost", "plain", "links"),
