@@ -240,7 +240,8 @@ static int keep_chain(struct operation *op, struct thread *t, const struct chain
 static int read_filters(struct operation *op, struct task *t)
 {
 	struct chain *chains = arena_array(&op->arena, t->n_threads, sizeof(*chains));
-	bool alike = true;
+	/* An ended leader would have to have them for all. */
+	bool alike = !t->leader_exited;
 	int r = chains ? 0 : aspect_no_memory(op, t->threads);
 
 	for (size_t i = 0; i < t->n_threads && r == 0; i++) {
