@@ -43,6 +43,8 @@ ENTRIES = [
     *each("mem_file", "named", "deleted", "shm"),
     Entry("mem_layout", criu="MADV_WIPEONFORK and what shared memory is called are lost"),
     Entry("mem_layout", ("onfault",), criu="MLOCK_ONFAULT is lost"),
+    *each("mem_late", "guard", "guard_locked", "seal", "droppable", "name", "future", "future_onfault",
+          criu="lost, or refused"),
     Entry("mem_memfd"),
     Entry("mem_hugetlb"),
     Entry("mem_many"),
