@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <time.h>
 
 #include "aspects/aspect.h"
 #include "base/cleanup.h"
@@ -10,6 +11,8 @@
 #include "memory/memory.h"
 #include "tree/tree.h"
 #include "watch/recorder.h"
+
+#define VFORK_NS 500000000ull
 
 /* A task may end or change under our eyes: only a refusal counts here, whatever else fails is looked at again. */
 static bool is_refusal(int r)
@@ -41,6 +44,50 @@ static int check_thawed(struct operation *op, const struct task *t)
 	return 0;
 }
 
+static bool in_vfork(const struct thread *t)
+{
+	/* The waiting is inlined into the call; _do_fork() before Linux 5.10. */
+	static const char *const waits_in[] = { "kernel_clone", "_do_fork", "wait_for_vfork_done" };
+	struct proc_stat stat;
+	char where[64];
+
+	if (read_proc_stat(t->proc_fd, &stat) < 0 || stat.state != 'D' || read_proc_wchan(t->proc_fd, where, sizeof(where)) < 0)
+		return false;
+	for (size_t i = 0; i < ARRAY_SIZE(waits_in); i++)
+		if (strcmp(where, waits_in[i]) == 0)
+			return true;
+	return false;
+}
+
+/*
+ * A thread in vfork() cannot be stopped before its child calls exec() or ends. That takes a moment in nearly every program;
+ * where it takes longer the dump would stall.
+ */
+static int check_vfork(struct operation *op, const struct thread *t)
+{
+	const uint64_t until = monotonic_ns() + VFORK_NS;
+
+	if (t->status.state != 'D')
+		return 0;
+	recorder_step(t->task->pid, t->task->comm, "read", "/proc/%d/task/%d/wchan, until its vfork() is done", t->task->pid,
+		      t->tid);
+	while (in_vfork(t) && !recorder_cancelled()) {
+		const struct timespec pause = { 0, 2000000 };
+
+		if (monotonic_ns() >= until) {
+			(void)error_raise(op->error, EOPNOTSUPP,
+					  "pid %d (%s), thread %d waits for its child of a vfork(), and cannot be stopped until "
+					  "that calls exec() or ends",
+					  t->task->pid, t->task->comm, t->tid);
+			error_hint(op->error, "Try again when the child has called exec(); it is one of the processes below %d.",
+				   t->task->pid);
+			return -EOPNOTSUPP;
+		}
+		(void)nanosleep(&pause, NULL);
+	}
+	return 0;
+}
+
 static int check_all(struct operation *op)
 {
 	int r = tree_walk(op);
@@ -51,6 +98,9 @@ static int check_all(struct operation *op)
 		r = tree_check(op);
 	for (size_t i = 0; i < op->tree.n_tasks && r == 0; i++)
 		r = check_thawed(op, op->tree.tasks[i]);
+	for (size_t i = 0; i < op->tree.n_tasks && r == 0; i++)
+		for (size_t k = 0; k < op->tree.tasks[i]->n_threads && r == 0; k++)
+			r = check_vfork(op, &op->tree.tasks[i]->threads[k]);
 	for (size_t i = 0; i < op->tree.n_tasks && r == 0; i++)
 		r = aspects_check(op, op->tree.tasks[i]);
 	if (r == 0)

@@ -61,12 +61,14 @@ ENTRIES = [
     *each("signals", "actions", "pending", "altstack", "handler"),
     *each("timers", "itimer", "posix", "alarm"),
     Entry("thread_state"),
+    *each("futexes", "plain", "pi", "robust_pi", "waitv"),
     # hard to stop, to ask or to rebuild
     *each("hard_states", "blocked", "caught", "data", "stack", "nproc", "sigpending", "memlock"),
     Entry("hard_states", ("ignored",), criu="SIGTRAP is no longer ignored"),
     Entry("hard_states", ("nofile",), criu="Too many open files"),
     # attributes
     Entry("credentials", ("user",)),
+    Entry("credentials", ("threads",), root_only=True, criu="prlimit of another user's task needs CAP_SYS_RESOURCE"),
     Entry("credentials", ("root",), root_only=True, criu="prlimit of another user's task needs CAP_SYS_RESOURCE"),
     *each("attributes", "comm", "dumpable", "pdeathsig", "thp_disable", "oom_score_adj", "subreaper", "sched",
           "rlimits", "fs", "cwd_deleted"),

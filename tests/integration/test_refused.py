@@ -33,6 +33,7 @@ KINDS = {
     "mdwe": "PR_SET_MDWE",
     "tsc": "PR_SET_TSC",
     "dispatch": "syscall user dispatch",
+    "mqueue": "POSIX message queue",
     "exit_signal": "instead of SIGCHLD",
 }
 

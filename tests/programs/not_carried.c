@@ -123,6 +123,12 @@ static int set_up(const char *kind)
 		}
 		return 0;
 	}
+	if (!strcmp(kind, "mqueue")) {
+		int fd = (int)syscall(SYS_mq_open, "firn-test-queue", O_RDWR | O_CREAT, 0600, NULL);
+
+		syscall(SYS_mq_unlink, "firn-test-queue");
+		return fd;
+	}
 	if (!strcmp(kind, "none"))
 		return 0;
 	DIE("no such kind");

@@ -377,6 +377,14 @@ static void notify(void)
 	check_denied(SYS_getpriority, ENOSYS, "getpriority");
 }
 
+/* Not a test: runs a program under a filter. */
+static int execute(char **argv)
+{
+	MUST(deny(SYS_getpriority, EBADSLT, 0));
+	execv(argv[0], argv);
+	return 3;
+}
+
 int main(int argc, char **argv)
 {
 	static const struct {
@@ -388,6 +396,8 @@ int main(int argc, char **argv)
 		{ "strict_killed", strict_killed }, { "family", family }, { "trap", trap }, { "notify", notify },
 	};
 
+	if (argc > 3 && !strcmp(argv[2], "exec"))
+		return execute(argv + 3);
 	check_begin(argc, argv);
 	for (size_t i = 0; i < LEN(table); i++) {
 		if (argc > 2 && !strcmp(argv[2], table[i].name)) {
