@@ -74,7 +74,8 @@ ENTRIES = [
           "rlimits", "fs", "cwd_deleted"),
     *each("attributes", "timerslack", "personality", "ioprio", "cpus", "coredump_filter", criu="not restored"),
     Entry("attributes", ("pdeath_deadly",), criu="the root gets the signal"),
-    *each("attributes", "tsc", "mdwe", "memory_merge", "mce_kill", "speculation", "autogroup", criu="not restored"),
+    *each("attributes", "tsc", "mdwe", "memory_merge", "mce_kill", "speculation", "autogroup", "slice", criu="not restored"),
+    Entry("attributes", ("deadline",), root_only=True, criu="not restored"),
     *each("attributes", "fifo", "negative_nice", root_only=True),
     Entry("attributes", ("chroot",), root_only=True, inner="new"),
     # seccomp

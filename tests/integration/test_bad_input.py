@@ -335,7 +335,7 @@ def test_huge_counts(checkpoint, firn, work):
 
 
 # what a restore does not need
-UNREAD = ("cgroup.img", "seccomp.img", "timens-0.img", "tty-info.img")
+UNREAD = ("cgroup.img", "seccomp.img", "tty-info.img")
 
 
 def test_huge_numbers_inside(checkpoint, firn, work):
@@ -490,6 +490,22 @@ def test_flipped_bits_of_own_fields(name, images_of, program, firn, work):
         (images / path.name).write_bytes(data)
         outcome = restore_damaged(firn, w, images, may_succeed=True)
         assert "killed by signal" not in outcome.err, outcome
+
+
+def test_clock_that_goes_back(program, firn, work):
+    """As after a boot: the log says so, and the program goes on."""
+    import pycriu
+    w = program("timers", "posix")
+    w.dump(firn)
+    (w.images() / "firn.manifest").unlink()
+    with open(w.images() / "timens-0.img", "rb") as f:
+        image = pycriu.images.load(f)
+    image["entries"][0]["monotonic"]["tv_sec"] += 1000000
+    with open(w.images() / "timens-0.img", "wb") as f:
+        pycriu.images.dump(image, f)
+    w.restore(firn)
+    assert "CLOCK_MONOTONIC goes back by" in h.read_text(w.images() / "restore.log")
+    w.finish()
 
 
 def text_of(data):

@@ -351,6 +351,44 @@ static void speculation(void)
 		CHECK_EQ(prctl(PR_GET_SPECULATION_CTRL, i, 0, 0, 0), before[i], "PR_GET_SPECULATION_CTRL");
 }
 
+struct scheduling {
+	uint32_t size, policy;
+	uint64_t flags;
+	int32_t nice;
+	uint32_t priority;
+	uint64_t runtime, deadline, period;
+};
+
+static void deadline(void)
+{
+	struct scheduling want = { .size = sizeof(want), .policy = 6, .flags = 1 | 2, .runtime = 2000000, .deadline = 9000000,
+				   .period = 20000000 }, now = { 0 };
+
+	if (syscall(SYS_sched_setattr, 0, &want, 0))
+		check_skip("SCHED_DEADLINE: %s", strerror(errno));
+	check_ready();
+	MUST(syscall(SYS_sched_getattr, 0, &now, sizeof(now), 0));
+	CHECK_EQ(now.policy, 6, "policy");
+	CHECK_EQ(now.flags, 3, "flags");
+	CHECK(now.runtime == want.runtime && now.deadline == want.deadline && now.period == want.period,
+	      "runtime %llu, deadline %llu, period %llu", (unsigned long long)now.runtime, (unsigned long long)now.deadline,
+	      (unsigned long long)now.period);
+}
+
+static void slice(void)
+{
+	struct scheduling want = { .size = sizeof(want), .runtime = 700000, .nice = 3 }, now = { 0 };
+
+	MUST(syscall(SYS_sched_setattr, 0, &want, 0));
+	MUST(syscall(SYS_sched_getattr, 0, &now, sizeof(now), 0));
+	if (now.runtime != want.runtime)
+		check_skip("no slices");
+	check_ready();
+	MUST(syscall(SYS_sched_getattr, 0, &now, sizeof(now), 0));
+	CHECK_EQ(now.runtime, want.runtime, "slice");
+	CHECK_EQ(now.nice, 3, "nice");
+}
+
 static void autogroup(void)
 {
 	FILE *f = fopen("/proc/self/autogroup", "r+");
@@ -385,6 +423,7 @@ int main(int argc, char **argv)
 		{ "coredump_filter", coredump_filter }, { "pdeath_deadly", pdeath_deadly },
 		{ "tsc", tsc }, { "mdwe", mdwe }, { "memory_merge", memory_merge }, { "mce_kill", mce_kill },
 		{ "speculation", speculation }, { "autogroup", autogroup },
+		{ "deadline", deadline }, { "slice", slice },
 	};
 
 	check_begin(argc, argv);
