@@ -126,7 +126,7 @@ static int compare_ids(const void *pa, const void *pb)
 
 static int read_entry(struct operation *op, FileEntry *m)
 {
-	const struct kind *k = kind_of_type(m->type);
+	const struct kind *k = kind_of_entry(m);
 	struct file *f;
 
 	if (m->id == 0 || m->id == UINT32_MAX)
@@ -261,7 +261,7 @@ int files_find_path(struct operation *op, struct task *t, uint32_t id, const cha
 {
 	struct file *f = files_find(op, id);
 
-	if (!f || f->entry->type != FD_TYPES__REG)
+	if (!f || f->entry->type != FD_TYPES__REG || f->kind->claims)
 		return error_raise(op->error, EINVAL, "pid %d: its %s, file %u, is not in files.img", t->pid, what, id);
 	if (!f->user)
 		f->user = t;

@@ -59,6 +59,9 @@ struct file_table {
 struct kind {
 	const char *name;               /* "pipe", "unix socket" */
 	FdTypes type;                   /* in the image */
+	/* Of entries of that type, is this one its own? For kinds that share a type with one further down in the
+	 * registry. NULL: all are. */
+	bool (*claims)(const FileEntry *entry);
 
 	/* ---- dump: the worker thread; the tree is frozen ---- */
 

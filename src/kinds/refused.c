@@ -2,14 +2,11 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/sysmacros.h>
-#include <sys/vfs.h>
 
 #include "base/cleanup.h"
 #include "kinds/common.h"
 #include "kinds/registry.h"
 #include "kinds/socket.h"
-
-#define MQUEUE_MAGIC_NUMBER 0x19800202   /* MQUEUE_MAGIC of ipc/mqueue.c */
 
 /*
  * What is not carried, by name: a person should read what the descriptor is and what helps, not that something is
@@ -93,7 +90,6 @@ static int refused_check(struct operation *op, const struct fd_facts *f)
 {
 	const char *what = S_ISSOCK(f->st.st_mode) ? socket_name(f) : mode_name(f->st.st_mode), *hint = NULL;
 	char number[48] = "";
-	struct statfs fs;
 
 	for (size_t i = 0; i < ARRAY_SIZE(refused); i++) {
 		if (strncmp(f->link, refused[i].prefix, strlen(refused[i].prefix)) == 0) {
@@ -102,9 +98,6 @@ static int refused_check(struct operation *op, const struct fd_facts *f)
 			break;
 		}
 	}
-	/* Opened by mq_open(), it has the path that mq_open() was given. */
-	if (S_ISREG(f->st.st_mode) && f->fd >= 0 && fstatfs(f->fd, &fs) == 0 && fs.f_type == MQUEUE_MAGIC_NUMBER)
-		what = "a POSIX message queue";
 	if (S_ISCHR(f->st.st_mode) || S_ISBLK(f->st.st_mode))
 		(void)snprintf(number, sizeof(number), " %u:%u", major(f->st.st_rdev), minor(f->st.st_rdev));
 	(void)error_raise(op->error, EOPNOTSUPP, "%s: %s%s cannot be carried by this version of firn",

@@ -18,6 +18,7 @@ const struct kind *const kinds[] = {
 	&kind_inet_socket,
 	&kind_memfd,
 	&kind_tty,
+	&kind_message_queue,
 	&kind_regular,
 	&kind_refused,
 };

@@ -44,10 +44,10 @@ const struct kind *kind_recognise(const struct fd_facts *f)
 	return &kind_refused;
 }
 
-const struct kind *kind_of_type(FdTypes type)
+const struct kind *kind_of_entry(const FileEntry *entry)
 {
 	for (size_t i = 0; i < n_kinds; i++) {
-		if (kinds[i]->decode && kinds[i]->type == type)
+		if (kinds[i]->decode && kinds[i]->type == entry->type && (!kinds[i]->claims || kinds[i]->claims(entry)))
 			return kinds[i];
 	}
 	return NULL;

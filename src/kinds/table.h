@@ -11,8 +11,8 @@ int table_create(struct operation *op);
 bool kind_is_used(const struct operation *op, const struct kind *k);
 /* The first kind of the registry that takes these facts; never NULL (kind_refused takes all). */
 const struct kind *kind_recognise(const struct fd_facts *f);
-/* The kind that decodes the image's @type, or NULL. */
-const struct kind *kind_of_type(FdTypes type);
+/* The kind that decodes the entry, or NULL. */
+const struct kind *kind_of_entry(const FileEntry *entry);
 /* Is @t a task with descriptors, memory and fs (no zombie)? */
 bool task_has_files(const struct task *t);
 /* "create", "dump" … of one file, told to the recorder. */

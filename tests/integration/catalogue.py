@@ -102,6 +102,7 @@ ENTRIES = [
     Entry("fd_timerfd", ("alarm",), criu="Unknown clock type"),
     Entry("fd_timerfd", ("stopped",), criu="a stopped timer runs again"),
     Entry("fd_many"),
+    Entry("fd_mqueue", criu="the queue is no file that it can open"),
     Entry("fd_owner"),
     *each("file_locks", "posix", "flock", "ofd", "lease", options=("--file-locks",)),
     *each("unix_sockets", "stream", "dgram", "seqpacket", "listen", "shutdown", "passed"),
