@@ -32,20 +32,26 @@ static bool queue_recognise(const struct fd_facts *f)
 	       fs.f_type == MQUEUE_MAGIC_NUMBER;
 }
 
-/* "QSIZE:129  NOTIFY:2  SIGNO:0  NOTIFY_PID:8260": NOTIFY says how, so NOTIFY_PID tells whether. */
+/* "QSIZE:129  NOTIFY:2  SIGNO:0  NOTIFY_PID:8260": NOTIFY says how, so NOTIFY_PID tells whether. Somebody outside of the
+ * tree keeps what he asked for. */
 static int check_notification(struct operation *op, const struct fd_facts *f)
 {
-	char text[128] = "", *pid;
-	ssize_t n = pread(f->fd, text, sizeof(text) - 1, 0); /* of an O_WRONLY descriptor nothing can be read */
+	AUTOCLOSE int fd = reopen(f->fd, O_RDONLY); /* this one may be for writing alone */
+	char text[128] = "", *found;
+	const struct task *waits;
 
-	pid = n > 0 ? strstr(text, "NOTIFY_PID:") : NULL;
-	if (!pid || atoi(pid + strlen("NOTIFY_PID:")) == 0)
+	if (fd < 0 || pread(fd, text, sizeof(text) - 1, 0) <= 0)
+		return error_raise_call(op->error, fd < 0 ? -fd : errno, "read", "%s", facts_describe(op, f));
+	found = strstr(text, "NOTIFY_PID:");
+	waits = found ? tree_find(&op->tree, (pid_t)strtol(found + strlen("NOTIFY_PID:"), NULL, 10)) : NULL;
+	if (!waits)
 		return 0;
-	(void)error_raise(op->error, EOPNOTSUPP,
-			  "%s: somebody waits for a notification of this POSIX message queue (mq_notify), "
-			  "which firn does not carry",
-			  facts_describe(op, f));
-	error_hint(op->error, "The process is %d.", atoi(pid + strlen("NOTIFY_PID:")));
+	(void)error_raise(
+		op->error, EOPNOTSUPP,
+		"%s: pid %d (%s) waits for a notification of this POSIX message queue (mq_notify), which firn does "
+		"not carry",
+		facts_describe(op, f), waits->pid, waits->comm);
+	error_hint(op->error, "Let it take the notification back before the dump.");
 	return -EOPNOTSUPP;
 }
 

@@ -30,6 +30,8 @@ static int tcp_pair(void)
 	return (int)MUST(accept(l, NULL, NULL));
 }
 
+static char *queue; /* to be removed at the end */
+
 static int set_up(const char *kind)
 {
 	sigset_t set;
@@ -129,6 +131,16 @@ static int set_up(const char *kind)
 		syscall(SYS_mq_unlink, "firn-test-queue");
 		return fd;
 	}
+	if (!strcmp(kind, "mq_notify")) {
+		struct sigevent ev = { .sigev_notify = SIGEV_NONE };
+		char name[64];
+		int fd;
+
+		snprintf(name, sizeof(name), "firn-test-%d", getpid());
+		fd = (int)syscall(SYS_mq_open, name, O_WRONLY | O_CREAT, 0600, NULL);
+		queue = strdup(name);
+		return fd < 0 ? fd : (int)syscall(SYS_mq_notify, fd, &ev);
+	}
 	if (!strcmp(kind, "none"))
 		return 0;
 	DIE("no such kind");
@@ -140,5 +152,7 @@ int main(int argc, char **argv)
 	if (set_up(argc > 2 ? argv[2] : "none") < 0)
 		check_skip("%s: %s", argv[2], strerror(errno));
 	check_ready();
+	if (queue)
+		syscall(SYS_mq_unlink, queue);
 	return check_end();
 }
