@@ -28,7 +28,7 @@ ENTRIES = [
     Entry("tree_shapes"),
     Entry("threads"),
     Entry("zombies"),
-    *each("leader_exits", "root", "child", criu="Unable to detach: No such process"),
+    *each("leader_exits", "root", "child", "stopped", criu="Unable to detach: No such process"),
     Entry("stopped"),
     Entry("churn", criu="forks while it is frozen are lost"),
     Entry("sessions"),

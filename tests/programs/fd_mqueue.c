@@ -31,8 +31,10 @@ int main(int argc, char **argv)
 	MUST(mq_getattr(reader, &attr));
 	CHECK_EQ(attr.mq_flags, 0, "flags of the reader");
 	CHECK(mq_send(reader, "x", 1, 0) == -1 && errno == EBADF, "the reader can write");
-	CHECK(mq_receive(reader, text, 100, &priority) == 5 && !strcmp(text, "high") && priority == 9, "the first: %s", text);
-	CHECK(mq_receive(q, text, 100, &priority) == 4 && !strcmp(text, "low") && priority == 1, "the second: %s", text);
+	CHECK(mq_receive(reader, text, 100, &priority) == 5 && !strcmp(text, "high") && priority == 9, "the first: %s",
+	      text);
+	CHECK(mq_receive(q, text, 100, &priority) == 4 && !strcmp(text, "low") && priority == 1, "the second: %s",
+	      text);
 	CHECK(mq_receive(reader, text, 100, &priority) == 8 && !strcmp(text, "low too"), "the third: %s", text);
 	CHECK(mq_receive(q, text, 100, &priority) == -1 && errno == EAGAIN, "one more: %s", text);
 	/* one description under two numbers */

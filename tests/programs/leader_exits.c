@@ -120,7 +120,7 @@ static void *child_thread(void *arg)
 	return NULL;
 }
 
-static void child(void)
+static void child(bool stop)
 {
 	pid_t pid = (pid_t)MUST(fork());
 	pthread_t t;
@@ -132,7 +132,17 @@ static void child(void)
 		syscall(SYS_exit, 5);
 	}
 	WAIT_FOR(shared->ready == 2);
+	if (stop) {
+		MUST(kill(pid, SIGSTOP));
+		WAIT_FOR(state_of(shared->tids[0]) == 'T' && state_of(shared->tids[1]) == 'T');
+	}
 	check_ready();
+	if (stop) {
+		CHECK_EQ(state_of(pid), 'Z', "state of its first thread");
+		CHECK(state_of(shared->tids[0]) == 'T' && state_of(shared->tids[1]) == 'T', "states of its threads");
+		CHECK(waitpid(pid, &status, WUNTRACED | WNOHANG) == pid && WIFSTOPPED(status), "it is not stopped for its parent");
+		MUST(kill(pid, SIGCONT));
+	}
 	CHECK_EQ(waitpid(pid, &status, 0), pid, "the child");
 	CHECK(WIFEXITED(status) && (WEXITSTATUS(status) == 9 || WEXITSTATUS(status) == 5), "its status %#x", status);
 }
@@ -143,8 +153,8 @@ int main(int argc, char **argv)
 
 	check_begin(argc, argv);
 	shared = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (argc > 2 && !strcmp(argv[2], "child")) {
-		child();
+	if (argc > 2 && strcmp(argv[2], "root")) {
+		child(!strcmp(argv[2], "stopped"));
 		return check_end();
 	}
 	begin();

@@ -55,7 +55,8 @@ static bool has_flag(const void *p, const char *flag)
 
 static void guard(void)
 {
-	char *anon = map(16, MAP_PRIVATE, -1), *shared = map(16, MAP_SHARED, -1), *file, *stack = map(64, MAP_PRIVATE, -1);
+	char *anon = map(16, MAP_PRIVATE, -1), *shared = map(16, MAP_SHARED, -1), *file,
+	     *stack = map(64, MAP_PRIVATE, -1);
 	int fd;
 
 	make_file("data", 16 * PAGE, 3);
@@ -78,7 +79,8 @@ static void guard(void)
 	CHECK(faults(stack) && !faults(stack + PAGE), "the guard below");
 	if (more) {
 		CHECK(!faults(shared + PAGE) && faults(shared + 2 * PAGE) && faults(shared + 4 * PAGE) &&
-		      !faults(shared + 5 * PAGE), "guards in shared memory");
+			      !faults(shared + 5 * PAGE),
+		      "guards in shared memory");
 		CHECK(!faults(file) && faults(file + PAGE) && !faults(file + 2 * PAGE), "guards in a file");
 	}
 	MUST(madvise(anon + 4 * PAGE, PAGE, GUARD_REMOVE));
@@ -180,8 +182,13 @@ int main(int argc, char **argv)
 		const char *name;
 		void (*test)(void);
 	} table[] = {
-		{ "guard", guard }, { "guard_locked", guard_locked }, { "seal", seal }, { "droppable", droppable },
-		{ "name", name }, { "future", future }, { "future_onfault", future_onfault },
+		{ "guard", guard },
+		{ "guard_locked", guard_locked },
+		{ "seal", seal },
+		{ "droppable", droppable },
+		{ "name", name },
+		{ "future", future },
+		{ "future_onfault", future_onfault },
 	};
 
 	check_begin(argc, argv);

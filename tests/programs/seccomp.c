@@ -46,7 +46,8 @@ static void check_denied(long nr, int error, const char *what)
 
 	errno = 0;
 	r = syscall(nr, -1, -1, -1);
-	CHECK(r == -1 && errno == error, "%s: %s instead of %s", what, r == -1 ? strerror(errno) : "success", strerror(error));
+	CHECK(r == -1 && errno == error, "%s: %s instead of %s", what, r == -1 ? strerror(errno) : "success",
+	      strerror(error));
 }
 
 static void check_status(int mode, int filters, int nnp)
@@ -77,10 +78,28 @@ static void privileged(void)
 /* What an unforgiving sandbox allows: nearly nothing, and whoever does more is killed. */
 static void kill_filter(void)
 {
-	static const unsigned short allowed[] = { SYS_nanosleep, SYS_clock_nanosleep, SYS_openat, SYS_write, SYS_read,
-						  SYS_close, SYS_exit_group, SYS_fcntl, SYS_newfstatat, SYS_access,
-						  SYS_faccessat, SYS_rt_sigreturn, SYS_restart_syscall, SYS_brk, SYS_lseek,
-						  SYS_rename, SYS_getpid, SYS_gettid, SYS_getrandom, SYS_mmap, SYS_munmap, SYS_stat };
+	static const unsigned short allowed[] = { SYS_nanosleep,
+						  SYS_clock_nanosleep,
+						  SYS_openat,
+						  SYS_write,
+						  SYS_read,
+						  SYS_close,
+						  SYS_exit_group,
+						  SYS_fcntl,
+						  SYS_newfstatat,
+						  SYS_access,
+						  SYS_faccessat,
+						  SYS_rt_sigreturn,
+						  SYS_restart_syscall,
+						  SYS_brk,
+						  SYS_lseek,
+						  SYS_rename,
+						  SYS_getpid,
+						  SYS_gettid,
+						  SYS_getrandom,
+						  SYS_mmap,
+						  SYS_munmap,
+						  SYS_stat };
 	struct sock_filter code[4 + 2 * LEN(allowed) + 1] = {
 		LOAD(arch),
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 1, 0),
@@ -142,7 +161,8 @@ static int watcher(void *arg)
 	look(getppid(), after);
 	for (int i = 0; i <= WATCHED; i++)
 		CHECK(before[i].n == after[i].n && before[i].flags == after[i].flags &&
-		      !memcmp(before[i].code, after[i].code, sizeof(before[i].code)), "filter %d differs", i);
+			      !memcmp(before[i].code, after[i].code, sizeof(before[i].code)),
+		      "filter %d differs", i);
 	CHECK_EQ(before[WATCHED - 1].n, 4, "length of the last filter");
 	CHECK_EQ(before[WATCHED].n, -1, "one filter too many");
 	CHECK_EQ(before[1].flags, SECCOMP_FILTER_FLAG_LOG, "flags of the second filter");
@@ -391,9 +411,12 @@ int main(int argc, char **argv)
 		const char *name;
 		void (*test)(void);
 	} table[] = {
-		{ "filter", one_filter }, { "privileged", privileged }, { "kill", kill_filter }, { "chain", chain },
-		{ "threads", threads }, { "mixed", threads_mixed }, { "strict", strict },
-		{ "strict_killed", strict_killed }, { "family", family }, { "trap", trap }, { "notify", notify },
+		{ "filter", one_filter }, { "privileged", privileged },
+		{ "kill", kill_filter },  { "chain", chain },
+		{ "threads", threads },	  { "mixed", threads_mixed },
+		{ "strict", strict },	  { "strict_killed", strict_killed },
+		{ "family", family },	  { "trap", trap },
+		{ "notify", notify },
 	};
 
 	if (argc > 3 && !strcmp(argv[2], "exec"))
