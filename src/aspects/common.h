@@ -41,4 +41,5 @@ extern const struct aspect unsupported_aspect, signal_actions_aspect, signal_que
 	interval_timers_aspect, posix_timers_aspect, membarrier_aspect, robust_list_aspect, clear_child_tid_aspect,
 	rseq_aspect, comm_aspect, personality_aspect, huge_pages_aspect, timer_slack_aspect, subreaper_aspect,
 	loginuid_aspect, rlimits_aspect, credentials_aspect, parent_death_aspect, dumpable_aspect, scheduling_aspect,
-	io_priority_aspect, oom_score_aspect, file_locks_aspect, coredump_filter_aspect, affinity_aspect;
+	io_priority_aspect, oom_score_aspect, file_locks_aspect, coredump_filter_aspect, affinity_aspect,
+	seccomp_aspect, tsc_aspect, memory_settings_aspect, thread_settings_aspect, autogroup_aspect;

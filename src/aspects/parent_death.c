@@ -20,7 +20,11 @@ static int answer(struct operation *op, struct thread *t, const struct batch *b,
 {
 	int signal = *(const int *)batch_at(b, ask->data);
 
-	(void)op;
+	/* The kernel sends it at the end of the thread that made the child: in a restore, of the first. */
+	if (signal != 0 && t->task->parent && t->task->parent->leader_exited)
+		return aspect_refuse(op, t,
+				     "has a parent death signal, and the first thread of its parent has ended before others, which "
+				     "firn does not carry together");
 	t->core->thread_core->has_pdeath_sig = signal != 0;
 	t->core->thread_core->pdeath_sig = (uint32_t)signal;
 	return 0;

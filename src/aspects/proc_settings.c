@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What is set by writing to /proc/PID: the OOM killer's bias (man 5 proc_pid_oom_score_adj), the audit's login user and
- * what a core dump holds (man 5 core). All
+/* What is set by writing to /proc/PID: the OOM killer's bias (man 5 proc_pid_oom_score_adj), the audit's login user,
+ * what a core dump holds (man 5 core) and the nice value of the session's autogroup (man 7 sched). All
  * may need privileges that firn does without, so a restore only says when one could not be set. */
 #include <errno.h>
 #include <fcntl.h>
@@ -121,4 +121,60 @@ const struct aspect loginuid_aspect = {
 	.name = "login user",
 	.collect_task = login_collect,
 	.poke = login_poke,
+};
+
+/* "/autogroup-25 nice 3"; the name is the kernel's own count. */
+static bool read_autogroup(int dir, int *ret)
+{
+	AUTOFREE char *text = NULL;
+	const char *nice;
+	size_t len;
+
+	if (procfs_read(dir, "autogroup", 256, &text, &len) < 0)
+		return false; /* missing without CONFIG_SCHED_AUTOGROUP */
+	nice = strstr(text, " nice ");
+	return nice && sscanf(nice, " nice %d", ret) == 1;
+}
+
+/* A session has one group, which its leader's setsid() made. */
+static int autogroup_collect(struct operation *op, struct task *t)
+{
+	int value;
+
+	(void)op;
+	if (read_autogroup(t->proc_fd, &value) && value != 0) {
+		t->core->tc->has_firn_autogroup_nice = true;
+		t->core->tc->firn_autogroup_nice = value;
+	}
+	return 0;
+}
+
+static int autogroup_decode(struct operation *op, struct thread *t)
+{
+	if (is_leader(t) && (t->core->tc->firn_autogroup_nice < -20 || t->core->tc->firn_autogroup_nice > 19))
+		return aspect_damaged(op, t, "an autogroup with the nice value %d", t->core->tc->firn_autogroup_nice);
+	return 0;
+}
+
+/* Not where the session is the caller's own (--shell-job): its group has other members. */
+static int autogroup_poke(struct operation *op, struct thread *t)
+{
+	const TaskCoreEntry *tc = t->core->tc;
+	AUTOCLOSE int dir = -1;
+	int now;
+
+	if (!is_leader(t) || !tc->has_firn_autogroup_nice || t->task->session_now == getsid(0))
+		return 0;
+	dir = procfs_open(t->task->pid);
+	(void)op;
+	if (dir >= 0 && read_autogroup(dir, &now) && now != tc->firn_autogroup_nice)
+		write_number(t, "autogroup", tc->firn_autogroup_nice);
+	return 0;
+}
+
+const struct aspect autogroup_aspect = {
+	.name = "autogroup",
+	.collect_task = autogroup_collect,
+	.decode = autogroup_decode,
+	.poke = autogroup_poke,
 };

@@ -14,6 +14,8 @@
  *  - what a change of credentials resets (parent death signal, dumpable) after them.
  */
 const struct aspect *const aspects[] = {
+	&seccomp_aspect,
+	&tsc_aspect,
 	&unsupported_aspect,
 	&file_locks_aspect,
 	&signal_actions_aspect,
@@ -28,6 +30,8 @@ const struct aspect *const aspects[] = {
 	&comm_aspect,
 	&personality_aspect,
 	&huge_pages_aspect,
+	&memory_settings_aspect,
+	&thread_settings_aspect,
 	&timer_slack_aspect,
 	&subreaper_aspect,
 	&loginuid_aspect,
@@ -40,6 +44,7 @@ const struct aspect *const aspects[] = {
 	&oom_score_aspect,
 	&coredump_filter_aspect,
 	&affinity_aspect,
+	&autogroup_aspect,
 };
 const size_t n_aspects = sizeof(aspects) / sizeof(aspects[0]);
 #define N_ASPECTS (sizeof(aspects) / sizeof(aspects[0]))

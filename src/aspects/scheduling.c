@@ -16,6 +16,8 @@
 #define POLICY_DEADLINE 6
 #define POLICY_EXT 7
 #define RESET_ON_FORK 1u                 /* SCHED_FLAG_RESET_ON_FORK */
+#define RECLAIM 2u                       /* SCHED_FLAG_RECLAIM */
+#define DL_OVERRUN 4u                    /* SCHED_FLAG_DL_OVERRUN */
 
 static bool is_real_time(uint32_t policy)
 {
@@ -35,6 +37,20 @@ static int read_nice(pid_t tid, int *ret)
 	return 0;
 }
 
+static uint64_t flags_of(uint32_t policy)
+{
+	return policy == POLICY_DEADLINE ? RESET_ON_FORK | RECLAIM | DL_OVERRUN : RESET_ON_FORK;
+}
+
+/* Since Linux 6.12 a thread of a fair policy may ask for a slice. One that did not has the scheduler's, as firn has. */
+static bool asks_for_slice(const struct system_sched_attr *attr)
+{
+	struct system_sched_attr own;
+
+	return (attr->policy == SCHED_OTHER || attr->policy == SCHED_BATCH) && attr->runtime != 0 &&
+	       sys_sched_getattr(0, &own) == 0 && own.policy == SCHED_OTHER && own.runtime != attr->runtime;
+}
+
 static int collect_thread(struct operation *op, struct thread *t)
 {
 	ThreadCoreEntry *m = t->core->thread_core;
@@ -43,8 +59,6 @@ static int collect_thread(struct operation *op, struct thread *t)
 
 	if (r < 0)
 		return aspect_raise_call(op, t, -r, "sched_getattr", "its scheduling");
-	if (attr.policy == POLICY_DEADLINE)
-		return aspect_refuse(op, t, "is scheduled by deadline (SCHED_DEADLINE), which firn does not carry yet");
 	nice = attr.nice;
 	r = is_real_time(attr.policy) ? read_nice(t->tid, &nice) : 0;
 	if (r < 0)
@@ -54,8 +68,17 @@ static int collect_thread(struct operation *op, struct thread *t)
 	m->sched_policy = attr.policy;
 	m->has_sched_prio = attr.priority != 0;
 	m->sched_prio = attr.priority;
-	m->has_firn_sched_flags = (attr.flags & RESET_ON_FORK) != 0;
-	m->firn_sched_flags = attr.flags & RESET_ON_FORK;
+	m->firn_sched_flags = attr.flags & flags_of(attr.policy);
+	m->has_firn_sched_flags = m->firn_sched_flags != 0;
+	if (attr.policy == POLICY_DEADLINE) {
+		m->has_firn_sched_deadline = m->has_firn_sched_period = true;
+		m->firn_sched_deadline = attr.deadline;
+		m->firn_sched_period = attr.period;
+	}
+	if (attr.policy == POLICY_DEADLINE || asks_for_slice(&attr)) {
+		m->has_firn_sched_runtime = true;
+		m->firn_sched_runtime = attr.runtime;
+	}
 	return 0;
 }
 
@@ -63,7 +86,9 @@ static int decode(struct operation *op, struct thread *t)
 {
 	const ThreadCoreEntry *m = t->core->thread_core;
 
-	if (m->sched_policy == POLICY_DEADLINE || m->sched_policy > POLICY_EXT || m->sched_prio > 99 || m->sched_nice < -20 ||
+	if (m->sched_policy == POLICY_DEADLINE && (!m->firn_sched_runtime || !m->firn_sched_deadline))
+		return aspect_damaged(op, t, "a deadline policy without a deadline");
+	if (m->sched_policy > POLICY_EXT || m->sched_prio > 99 || m->sched_nice < -20 ||
 	    m->sched_nice > 19 || (m->sched_prio != 0) != is_real_time(m->sched_policy))
 		return aspect_damaged(op, t, "scheduling policy %u, priority %u, nice %d", m->sched_policy, m->sched_prio,
 				      m->sched_nice);
@@ -90,7 +115,10 @@ static int poke(struct operation *op, struct thread *t)
 		.policy = m->sched_policy,
 		.priority = m->sched_prio,
 		.nice = m->sched_nice,
-		.flags = m->firn_sched_flags & RESET_ON_FORK,
+		.flags = m->firn_sched_flags & flags_of(m->sched_policy),
+		.runtime = m->firn_sched_runtime,
+		.deadline = m->firn_sched_deadline,
+		.period = m->firn_sched_period,
 	};
 	int r;
 
@@ -101,7 +129,10 @@ static int poke(struct operation *op, struct thread *t)
 	if (r < 0) {
 		(void)aspect_raise_call(op, t, -r, "sched_setattr", "policy %u, priority %u, nice %d", attr.policy, attr.priority,
 					attr.nice);
-		error_hint(op->error, "A higher priority than firn's own needs CAP_SYS_NICE.");
+		error_hint(op->error, m->sched_policy == POLICY_DEADLINE ?
+					      "A deadline needs CAP_SYS_NICE, processor time that others have not reserved, and that all "
+					      "processors are allowed." :
+					      "A higher priority than firn's own needs CAP_SYS_NICE.");
 	}
 	if (r == 0 && (is_real_time(attr.policy) || attr.policy == SCHED_IDLE))
 		r = set_nice(op, t, m->sched_nice);

@@ -6,21 +6,12 @@
 
 #include "aspects/common.h"
 
-#ifndef PR_GET_MDWE
-#define PR_GET_MDWE 66 /* Linux 6.3 */
+#ifndef PR_SCHED_CORE
+#define PR_SCHED_CORE 62 /* Linux 5.14 */
+#define PR_SCHED_CORE_GET 0
 #endif
+#define ARCH_GET_UNTAG_MASK 0x4001 /* Linux 6.4 */
 #define GET_SYSCALL_USER_DISPATCH_CONFIG 0x4210 /* PTRACE_…, Linux 6.4 */
-
-static int check(struct operation *op, struct thread *t)
-{
-	if (t->status.seccomp != 0) {
-		(void)aspect_refuse(op, t, "is confined by seccomp (%s), which firn does not carry yet",
-				    t->status.seccomp == 1 ? "strict mode" : "filter");
-		error_hint(op->error, "Start it without the filter.");
-		return -EOPNOTSUPP;
-	}
-	return 0;
-}
 
 static int peek(struct operation *op, struct thread *t)
 {
@@ -35,16 +26,16 @@ static int peek(struct operation *op, struct thread *t)
 }
 
 /* The first is each thread's own, the others are the address space's: the leader is asked for all. */
-enum { ASK_TSC, ASK_LDT, ASK_MDWE };
+enum { ASK_CORE_SCHED, ASK_LDT, ASK_UNTAG_MASK };
 
 static int ask(struct operation *op, struct thread *t, struct batch *b, struct ask *ask)
 {
 	(void)op;
-	ask->data = batch_space(b, 32);
-	batch_call(b, CALL_MAY_FAIL, __NR_prctl, PR_GET_TSC, ask->data);
+	ask->data = batch_space(b, 48);
+	batch_call(b, CALL_MAY_FAIL, __NR_prctl, PR_SCHED_CORE, PR_SCHED_CORE_GET, 0, 0, ask->data);
 	if (is_leader(t)) {
 		batch_call(b, CALL_MAY_FAIL, __NR_modify_ldt, 0, ask->data + 16, 16);
-		batch_call(b, CALL_MAY_FAIL, __NR_prctl, PR_GET_MDWE);
+		batch_call(b, CALL_MAY_FAIL, __NR_arch_prctl, ARCH_GET_UNTAG_MASK, ask->data + 32);
 	}
 	return 0;
 }
@@ -53,19 +44,16 @@ static int answer(struct operation *op, struct thread *t, const struct batch *b,
 {
 	if (is_leader(t) && batch_result(b, ask->first + ASK_LDT) > 0)
 		return aspect_refuse(op, t, "has a local descriptor table (modify_ldt), which firn does not carry yet");
-	if (is_leader(t) && batch_result(b, ask->first + ASK_MDWE) > 0)
-		return aspect_refuse(
-			op, t,
-			"denies itself memory that is written and run (PR_SET_MDWE), which firn does not carry yet");
-	if (batch_result(b, ask->first + ASK_TSC) == 0 && *(const int *)batch_at(b, ask->data) == PR_TSC_SIGSEGV)
-		return aspect_refuse(op, t,
-				     "may not read the time stamp counter (PR_SET_TSC), which firn does not carry yet");
+	if (is_leader(t) && batch_result(b, ask->first + ASK_UNTAG_MASK) == 0 &&
+	    *(const uint64_t *)batch_at(b, ask->data + 32) != UINT64_MAX)
+		return aspect_refuse(op, t, "uses tags in addresses (ARCH_ENABLE_TAGGED_ADDR), which firn does not carry yet");
+	if (batch_result(b, ask->first + ASK_CORE_SCHED) == 0 && *(const uint64_t *)batch_at(b, ask->data) != 0)
+		return aspect_refuse(op, t, "has a core scheduling cookie (PR_SCHED_CORE), which firn does not carry yet");
 	return 0;
 }
 
 const struct aspect unsupported_aspect = {
 	.name = "what is not carried",
-	.check = check,
 	.peek = peek,
 	.ask = ask,
 	.answer = answer,

@@ -6,10 +6,11 @@
 #include <string.h>
 #include <time.h>
 
+#include "aspects/seccomp.h"
 #include "base/cleanup.h"
+#include "dump/exited_leader.h"
 #include "inventory.pb-c.h"
 #include "pstree.pb-c.h"
-#include "seccomp.pb-c.h"
 #include "stats.pb-c.h"
 #include "timens.pb-c.h"
 #include "watch/recorder.h"
@@ -89,12 +90,14 @@ static int write_pstree(struct operation *op)
 		m.ppid = t->parent ? (uint32_t)t->parent->pid : 0;
 		m.pgid = (uint32_t)t->pgid;
 		m.sid = (uint32_t)t->sid;
-		m.n_threads = t->n_threads ? t->n_threads : 1;
-		m.threads = t->n_threads ? arena_array(&op->arena, t->n_threads, sizeof(uint32_t)) : &zombie_thread;
+		m.n_threads = t->n_threads ? t->n_threads + t->leader_exited : 1;
+		m.threads = t->n_threads ? arena_array(&op->arena, m.n_threads, sizeof(uint32_t)) : &zombie_thread;
 		if (!m.threads)
 			r = error_raise(op->error, ENOMEM, "pid %d: no memory for its threads", t->pid);
 		for (size_t k = 0; k < t->n_threads && r == 0; k++)
-			m.threads[k] = (uint32_t)t->threads[k].tid;
+			m.threads[k + t->leader_exited] = (uint32_t)t->threads[k].tid;
+		if (t->leader_exited && r == 0)
+			m.threads[0] = (uint32_t)t->pid;
 		if (r == 0)
 			r = image_write(&w, &m.base, op->error);
 	}
@@ -122,9 +125,12 @@ static int write_cores(struct operation *op)
 {
 	for (size_t i = 0; i < op->tree.n_tasks; i++) {
 		struct task *t = op->tree.tasks[i];
-		int r = write_core(op, t->core, t->pid);
+		CoreEntry *first = t->core;
+		int r = t->leader_exited ? exited_leader_core(op, t, &first) : 0;
 
-		for (size_t k = 1; k < t->n_threads && r == 0; k++)
+		if (r == 0)
+			r = write_core(op, first, t->pid);
+		for (size_t k = t->leader_exited ? 0 : 1; k < t->n_threads && r == 0; k++)
 			r = write_core(op, t->threads[k].core, t->threads[k].tid);
 		if (r < 0)
 			return r;
@@ -152,13 +158,12 @@ static int write_timens(struct operation *op)
 
 int images_write_tree(struct operation *op)
 {
-	SeccompEntry seccomp = SECCOMP_ENTRY__INIT;
 	int r = write_pstree(op);
 
 	if (r == 0)
 		r = write_cores(op);
 	if (r == 0)
-		r = write_one(op, IMAGE_SECCOMP, 0, &seccomp);
+		r = seccomp_write(op);
 	if (r == 0)
 		r = write_timens(op);
 	return r;

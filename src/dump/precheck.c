@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "aspects/aspect.h"
 #include "base/cleanup.h"
@@ -11,6 +12,8 @@
 #include "memory/memory.h"
 #include "tree/tree.h"
 #include "watch/recorder.h"
+
+#define VFORK_NS 500000000ull
 
 /*
  * A task in a frozen control group can be stopped (version 2) but makes no call until it is thawed. Where it sleeps is
@@ -33,6 +36,50 @@ static int check_thawed(struct operation *op, const struct task *t)
 			error_hint(op->error, "Thaw the group for the dump (cgroup.freeze, freezer.state).");
 			return -EOPNOTSUPP;
 		}
+	return 0;
+}
+
+static bool in_vfork(const struct thread *t)
+{
+	/* The waiting is inlined into the call; _do_fork() before Linux 5.10. */
+	static const char *const waits_in[] = { "kernel_clone", "_do_fork", "wait_for_vfork_done" };
+	struct proc_stat stat;
+	char where[64];
+
+	if (read_proc_stat(t->proc_fd, &stat) < 0 || stat.state != 'D' || read_proc_wchan(t->proc_fd, where, sizeof(where)) < 0)
+		return false;
+	for (size_t i = 0; i < ARRAY_SIZE(waits_in); i++)
+		if (strcmp(where, waits_in[i]) == 0)
+			return true;
+	return false;
+}
+
+/*
+ * A thread in vfork() cannot be stopped before its child calls exec() or ends. That takes a moment in nearly every program;
+ * where it takes longer the dump would stall.
+ */
+static int check_vfork(struct operation *op, const struct thread *t)
+{
+	const uint64_t until = monotonic_ns() + VFORK_NS;
+
+	if (t->status.state != 'D')
+		return 0;
+	recorder_step(t->task->pid, t->task->comm, "read", "/proc/%d/task/%d/wchan, until its vfork() is done", t->task->pid,
+		      t->tid);
+	while (in_vfork(t) && !recorder_cancelled()) {
+		const struct timespec pause = { 0, 2000000 };
+
+		if (monotonic_ns() >= until) {
+			(void)error_raise(op->error, EOPNOTSUPP,
+					  "pid %d (%s), thread %d waits for its child of a vfork(), and cannot be stopped until "
+					  "that calls exec() or ends",
+					  t->task->pid, t->task->comm, t->tid);
+			error_hint(op->error, "Try again when the child has called exec(); it is one of the processes below %d.",
+				   t->task->pid);
+			return -EOPNOTSUPP;
+		}
+		(void)nanosleep(&pause, NULL);
+	}
 	return 0;
 }
 
@@ -61,6 +108,8 @@ static int check_task(struct operation *op, struct task *t)
 {
 	int r = refusal_note(op, check_thawed(op, t));
 
+	for (size_t i = 0; i < t->n_threads && r == 0; i++)
+		r = refusal_note(op, check_vfork(op, &t->threads[i]));
 	return r == 0 ? aspects_check(op, t) : r;
 }
 

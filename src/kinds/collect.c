@@ -203,7 +203,7 @@ static int compare_open_files(const struct candidate *a, const struct candidate 
 
 	if (a == b)
 		return 0;
-	r = syscall(SYS_kcmp, a->facts.task->pid, b->facts.task->pid, KCMP_FILE, a->facts.number, b->facts.number);
+	r = syscall(SYS_kcmp, task_living(a->facts.task), task_living(b->facts.task), KCMP_FILE, a->facts.number, b->facts.number);
 	if (r == 0)
 		return 0;
 	if (r == 1)

@@ -272,7 +272,7 @@ int files_find_path(struct operation *op, struct task *t, uint32_t id, const cha
 {
 	struct file *f = files_find(op, id);
 
-	if (!f || f->entry->type != FD_TYPES__REG)
+	if (!f || f->entry->type != FD_TYPES__REG || f->kind->owns)
 		return error_raise(op->error, EINVAL, "pid %d: its %s, file %u, is not in files.img", t->pid, what, id);
 	if (!f->user)
 		f->user = t;

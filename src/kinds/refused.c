@@ -31,7 +31,6 @@ static const struct {
 	{ "/dmabuf:", "a DMA buffer", "close the graphics device first" },
 	{ "/memfd:", "a memfd", NULL },
 	{ "/secretmem", "secret memory", "the kernel gives its content to nobody" },
-	{ "mqueue:", "a POSIX message queue", NULL },
 };
 
 /* Sockets of families that have a kind of their own were taken by it, or refused there with more words. */

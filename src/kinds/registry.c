@@ -29,6 +29,7 @@ const struct kind *const kinds[] = {
 	&kind_tun,
 	&kind_memfd,
 	&kind_tty,
+	&kind_message_queue,
 	&kind_regular,
 	&kind_refused,
 };

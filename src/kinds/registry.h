@@ -25,5 +25,6 @@ extern const struct kind kind_vsock_socket;
 extern const struct kind kind_tun;
 extern const struct kind kind_memfd;
 extern const struct kind kind_tty;
+extern const struct kind kind_message_queue; /* before regular files, whose type in the images it shares */
 extern const struct kind kind_regular;    /* files, directories, character devices of no state, by path */
 extern const struct kind kind_refused;    /* what is not carried yet, by name; last */

@@ -33,8 +33,6 @@ static const struct {
 	{ VMFLAG_IO | VMFLAG_PF, "it maps the memory of a device" },
 	{ VMFLAG_MM, "it maps pages of a device or a DAX file" },
 	{ VMFLAG_SS, "it is a shadow stack" },
-	{ VMFLAG_SL, "it is sealed (mseal)" },
-	{ VMFLAG_DP, "it is droppable memory (MAP_DROPPABLE)" },
 };
 
 static bool starts_with(const char *s, const char *prefix)
@@ -217,6 +215,10 @@ void area_to_entry(const struct proc_map *m, enum area_sort sort, VmaEntry *v)
 		v->has_firn_lock_on_fault = true;
 		v->firn_lock_on_fault = true;
 	}
+	if (m->vm_flags & VMFLAG_SL)
+		v->has_firn_sealed = v->firn_sealed = true;
+	if (m->vm_flags & VMFLAG_DP)
+		v->has_firn_droppable = v->firn_droppable = true;
 	if (m->vm_flags & VMFLAG_NR)
 		v->flags |= MAP_NORESERVE;
 	v->flags |= hugetlb_flags(m);
@@ -285,6 +287,8 @@ static const char *check_flags(const VmaEntry *v)
 		return "it has advice (madvise) that firn does not know";
 	if (v->pgoff % PAGE_BYTES || v->pgoff > INT64_MAX - (v->end - v->start))
 		return "its offset in the file is not possible";
+	if (v->firn_droppable && !(v->status & AREA_ANON_PRIVATE))
+		return "droppable memory is anonymous";
 	if (v->status & AREA_SYSVIPC)
 		return v->shmid > INT32_MAX ? "its System V segment has no valid id" : NULL;
 	if ((v->status & (AREA_FILE_PRIVATE | AREA_FILE_SHARED | AREA_ANON_SHARED | AREA_SOCKET)) &&

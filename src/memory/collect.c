@@ -73,6 +73,22 @@ static bool is_puppet_area(const struct task *t, const struct proc_map *m)
 	return (m->start <= a->code && a->code < m->end) || (m->start <= a->scratch && a->scratch < m->end);
 }
 
+/* "[anon:NAME]" of private and "[anon_shmem:NAME]" of shared memory. */
+static int add_name(struct operation *op, const struct proc_map *m, VmaEntry *v)
+{
+	static const char *const prefixes[] = { "[anon:", "[anon_shmem:" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(prefixes); i++) {
+		size_t skip = strlen(prefixes[i]), len = strlen(m->path);
+
+		if (strncmp(m->path, prefixes[i], skip) != 0 || m->path[len - 1] != ']')
+			continue;
+		v->firn_name = arena_printf(&op->arena, "%.*s", (int)(len - skip - 1), m->path + skip);
+		return v->firn_name ? 0 : -ENOMEM;
+	}
+	return 0;
+}
+
 static int add_area(struct operation *op, struct task *t, const struct proc_map *m, VmaEntry *v, struct area_link *l)
 {
 	enum area_sort sort;
@@ -84,6 +100,9 @@ static int add_area(struct operation *op, struct task *t, const struct proc_map 
 	vma_entry__init(v);
 	area_to_entry(m, sort, v);
 	l->map = m;
+	r = add_name(op, m, v);
+	if (r < 0)
+		return error_raise(op->error, ENOMEM, "pid %d (%s): no memory for the names of its areas", t->pid, t->comm);
 	if (sort == SORT_SHARED_ANON) {
 		r = shared_for_area(op, t, m, v, &l->shared);
 		if (r >= 0)

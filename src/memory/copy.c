@@ -275,7 +275,7 @@ void copy_release(struct memory_plan *plan)
 int copy_pages(struct operation *op, struct task *t, const struct page_runs *runs, uint32_t pages_id, int out_fd)
 {
 	AUTOCLOSE int mem_fd = -1;
-	struct copy c = { .pid = t->pid, .file_fd = -1, .out_fd = out_fd, .runs = runs };
+	struct copy c = { .pid = task_living(t), .file_fd = -1, .out_fd = out_fd, .runs = runs };
 
 	if (runs->bytes == 0)
 		return 0;

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "kernel/features.h"
@@ -14,14 +15,6 @@
 
 static int scan_failed(struct operation *op, struct task *t, const VmaEntry *v, const struct area_link *l, int r)
 {
-	if (r == -EOPNOTSUPP) {
-		(void)error_raise(op->error, EOPNOTSUPP,
-				  "pid %d (%s), %s: it has guard regions (MADV_GUARD_INSTALL), which "
-				  "firn cannot carry",
-				  t->pid, t->comm, area_name(op, v, l));
-		error_hint(op->error, "newer C libraries put them under thread stacks");
-		return r;
-	}
 	if (r == -ESRCH)
 		return error_raise(op->error, ESRCH, "pid %d (%s) ended while its pages were looked for", t->pid,
 				   t->comm);
@@ -36,8 +29,12 @@ static int scan_area(struct operation *op, struct task *t, size_t i, int pagemap
 	bool use_scan = op->features->pagemap_scan;
 	int r;
 
-	if (!area_has_private_pages(v))
-		return 0;
+	if (!area_has_private_pages(v)) {
+		if (!use_scan || !(v->status & (AREA_FILE_SHARED | AREA_ANON_SHARED)) || (v->flags & MAP_HUGETLB))
+			return 0;
+		r = scan_guards(pagemap_fd, v->start, v->end, &t->mm_plan->guards);
+		return r < 0 ? scan_failed(op, t, v, l, r) : 0;
+	}
 	/* CRIU compares the vdso's content with the one that it finds, so it is saved although it is the kernel's. */
 	if (v->status & (AREA_VDSO | AREA_AIORING))
 		r = page_runs_add(&t->mm_plan->runs, v->start, v->end, true);
@@ -45,7 +42,8 @@ static int scan_area(struct operation *op, struct task *t, size_t i, int pagemap
 	else if (!use_scan && l->map->rss == 0 && l->map->swap == 0 && !(l->map->vm_flags & (VMFLAG_HT | VMFLAG_GU)))
 		r = 0;
 	else
-		r = scan_pages(pagemap_fd, use_scan, op->memory->host.zero_pfn, v->start, v->end, &t->mm_plan->runs);
+		r = scan_pages(pagemap_fd, use_scan, op->memory->host.zero_pfn, v->start, v->end, &t->mm_plan->runs,
+			       &t->mm_plan->guards);
 	return r < 0 ? scan_failed(op, t, v, l, r) : 0;
 }
 
@@ -60,6 +58,7 @@ int scan_task(struct operation *op, struct task *t)
 		return error_raise_call(op->error, errno, "open", "pid %d (%s), /proc/%d/pagemap", t->pid, t->comm,
 					t->pid);
 	page_runs_release(&t->mm_plan->runs);
+	page_runs_release(&t->mm_plan->guards);
 	for (size_t i = 0; i < t->mm->n_vmas && r >= 0; i++)
 		r = refusal_note(op, scan_area(op, t, i, fd));
 	return r;
@@ -100,11 +99,20 @@ int write_pagemap(struct operation *op, enum image_type type, uint32_t id, uint3
 
 static int write_mm(struct operation *op, const struct task *t, MmEntry *mm)
 {
+	const struct page_runs *guards = &t->mm_plan->guards;
 	struct image_writer w = { 0 };
 	int r;
 
+	mm->n_firn_guards = 0;
 	if (t->exe)
 		mm->exe_file_id = t->exe->id;
+	mm->firn_guards = arena_array(&op->arena, 2 * guards->n + 1, sizeof(uint64_t));
+	if (!mm->firn_guards)
+		return error_raise(op->error, ENOMEM, "pid %d (%s): no memory for its guard regions", t->pid, t->comm);
+	for (size_t i = 0; i < guards->n; i++) {
+		mm->firn_guards[mm->n_firn_guards++] = guards->runs[i].start;
+		mm->firn_guards[mm->n_firn_guards++] = guards->runs[i].end;
+	}
 	r = image_writer_open(&w, &op->images, IMAGE_MM, (uint32_t)t->pid, op->error);
 	if (r >= 0)
 		r = image_write(&w, &mm->base, op->error);

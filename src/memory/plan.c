@@ -129,6 +129,7 @@ void memory_release(struct operation *op)
 		if (!mp)
 			continue;
 		page_runs_release(&mp->runs);
+		page_runs_release(&mp->guards);
 		if (mp->pages_fd >= 0)
 			close(mp->pages_fd);
 		mp->pages_fd = -1;

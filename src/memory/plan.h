@@ -106,6 +106,7 @@ struct area_link {
 struct mm_plan {
 	struct area_link *links; /* n_vmas, in the arena */
 	struct page_runs runs;
+	struct page_runs guards; /* dump: guard regions */
 	int pages_fd; /* restore; -1 when closed */
 	uint64_t pages_size;
 	const uint8_t *vdso;	      /* restore: the image's vdso, in the arena; NULL when not in the image */
@@ -190,10 +191,20 @@ int aio_restore(struct operation *op, struct task *t);
 
 /*
  * Appends the pages of [start, end) that are the task's own (present or swapped, neither a file's nor the zero page).
- * @pagemap_fd: /proc/PID/pagemap. -EOPNOTSUPP when a guard region (MADV_GUARD_INSTALL) is found; -errno else.
- * Nothing is raised.
+ * @pagemap_fd: /proc/PID/pagemap. Guard regions (MADV_GUARD_INSTALL) go to @guards. -errno, nothing is raised.
  */
-int scan_pages(int pagemap_fd, bool use_scan, uint64_t zero_pfn, uint64_t start, uint64_t end, struct page_runs *ret);
+int scan_pages(int pagemap_fd, bool use_scan, uint64_t zero_pfn, uint64_t start, uint64_t end, struct page_runs *ret,
+	       struct page_runs *guards);
+/* Guard regions alone, where no page is the task's own. Needs PAGEMAP_SCAN; finds none on kernels that do not tell. */
+int scan_guards(int pagemap_fd, uint64_t start, uint64_t end, struct page_runs *guards);
+
+/* late.c: what comes after the pages ---------------------------------------------------------------------------- */
+
+/* Checks guard regions and names of an image; the areas are checked. NULL, or what is wrong. */
+const char *guards_check(const MmEntry *mm);
+bool area_has_guards(const MmEntry *mm, const VmaEntry *v);
+/* restore: guard regions, names and seals of a task. Tracer thread; 0 or -errno, raised. */
+int memory_late(struct operation *op, struct task *t);
 
 /* dump.c ------------------------------------------------------------------------------------------------------- */
 

@@ -118,6 +118,9 @@ static int check_mm(struct operation *op, struct task *t)
 	if (areas_check(mm->vmas, mm->n_vmas, address_limit(), &bad, &why) < 0)
 		return error_raise(op->error, EBADMSG, "mm-%d.img: area %" PRIx64 "-%" PRIx64 ": %s", t->pid,
 				   mm->vmas[bad]->start, mm->vmas[bad]->end, why);
+	why = guards_check(mm);
+	if (why)
+		return error_raise(op->error, EBADMSG, "mm-%d.img: %s", t->pid, why);
 	for (size_t i = 0; i < mm->n_vmas; i++) {
 		int r = link_area(op, t, i);
 

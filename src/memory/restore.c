@@ -36,6 +36,10 @@
 #define MLOCK_ONFAULT 1
 #endif
 
+#ifndef MAP_DROPPABLE
+#define MAP_DROPPABLE 0x08 /* Linux 6.11 */
+#endif
+
 #define FILES_MAX 128		   /* well below the smallest usual RLIMIT_NOFILE */
 #define EXPECT_MAX 512		   /* calls of a round */
 #define IOVECS_MAX 256		   /* pieces of one preadv() */
@@ -240,6 +244,8 @@ static void add_mapping(struct fill *f, const VmaEntry *v, int number)
 	/* A copy, for the time being: see aio.c. */
 	if (v->status & AREA_AIORING)
 		flags = MAP_PRIVATE | MAP_FIXED_NOREPLACE;
+	if (v->firn_droppable)
+		flags = MAP_DROPPABLE | MAP_FIXED_NOREPLACE; /* a sort of its own, in the place of MAP_PRIVATE */
 	if (number < 0)
 		flags |= MAP_ANONYMOUS;
 	batch_call(&f->batch, CALL_MAY_FAIL, SYS_mmap, v->start, len, prot, flags, (uint64_t)(int64_t)number,
@@ -436,7 +442,7 @@ static bool step_lock(struct fill *f)
 	while (f->area < t->mm->n_vmas) {
 		const VmaEntry *v = t->mm->vmas[f->area];
 
-		if (!area_is_kernels(v) && (v->flags & MAP_LOCKED)) {
+		if (!area_is_kernels(v) && (v->flags & MAP_LOCKED) && !area_has_guards(t->mm, v)) {
 			bool on_fault = v->firn_lock_on_fault || !(v->prot & PROT_READ);
 
 			if (!fill_room(f, 1, 0))
@@ -634,6 +640,8 @@ int memory_restore(struct operation *op, struct channel *c)
 	for (size_t i = 0; i < n; i++) {
 		if (r >= 0)
 			r = vdso_check_place(op, fills[i].task);
+		if (r >= 0)
+			r = memory_late(op, fills[i].task);
 		batch_end(&fills[i].batch);
 		if (r >= 0)
 			r = aio_restore(op, fills[i].task);

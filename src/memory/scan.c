@@ -17,7 +17,7 @@
 #define ENTRY_GUARD (1ull << 58) /* Linux 6.15 */
 #define ENTRY_PFN ((1ull << 55) - 1)
 
-static int scan_ioctl(int fd, uint64_t start, uint64_t end, struct page_runs *ret)
+static int scan_ioctl(int fd, uint64_t start, uint64_t end, struct page_runs *ret, struct page_runs *guards)
 {
 	struct pagemap_region vec[512];
 	struct pagemap_scan a = {
@@ -42,9 +42,9 @@ static int scan_ioctl(int fd, uint64_t start, uint64_t end, struct page_runs *re
 		if (n < 0)
 			return n;
 		for (int i = 0; i < n; i++) {
-			if (vec[i].categories & PAGEMAP_IS_GUARD)
-				return -EOPNOTSUPP;
-			if (page_runs_add(ret, vec[i].start, vec[i].end, true) < 0)
+			struct page_runs *to = vec[i].categories & PAGEMAP_IS_GUARD ? guards : ret;
+
+			if (page_runs_add(to, vec[i].start, vec[i].end, true) < 0)
 				return -ENOMEM;
 		}
 		if (a.walk_end <= a.start)
@@ -61,7 +61,36 @@ static bool entry_wanted(uint64_t e, uint64_t zero_pfn)
 	return !((e & ENTRY_PRESENT) && zero_pfn != 0 && (e & ENTRY_PFN) == zero_pfn);
 }
 
-static int scan_read(int fd, uint64_t zero_pfn, uint64_t start, uint64_t end, struct page_runs *ret)
+int scan_guards(int fd, uint64_t start, uint64_t end, struct page_runs *guards)
+{
+	struct pagemap_region vec[64];
+	struct pagemap_scan a = {
+		.size = sizeof(a),
+		.start = start,
+		.end = end,
+		.vec = (uintptr_t)vec,
+		.vec_len = ARRAY_SIZE(vec),
+		.category_mask = PAGEMAP_IS_GUARD,
+		.return_mask = PAGEMAP_IS_GUARD,
+	};
+
+	while (a.start < end) {
+		int n = sys_pagemap_scan(fd, &a);
+
+		if (n < 0)
+			return n == -EINVAL ? 0 : n; /* a kernel that does not know guard regions */
+		for (int i = 0; i < n; i++)
+			if (page_runs_add(guards, vec[i].start, vec[i].end, true) < 0)
+				return -ENOMEM;
+		if (a.walk_end <= a.start)
+			return -EIO;
+		a.start = a.walk_end;
+	}
+	return 0;
+}
+
+static int scan_read(int fd, uint64_t zero_pfn, uint64_t start, uint64_t end, struct page_runs *ret,
+		     struct page_runs *guards)
 {
 	uint64_t entries[4096];
 
@@ -77,19 +106,20 @@ static int scan_read(int fd, uint64_t zero_pfn, uint64_t start, uint64_t end, st
 		if (n < (ssize_t)sizeof(entries[0]))
 			return -ESRCH; /* the address space is gone */
 		for (size_t i = 0; i < (size_t)n / sizeof(entries[0]); i++, start += PAGE_BYTES) {
-			if (entries[i] & ENTRY_GUARD)
-				return -EOPNOTSUPP;
-			if (entry_wanted(entries[i], zero_pfn) &&
-			    page_runs_add(ret, start, start + PAGE_BYTES, true) < 0)
+			bool guard = entries[i] & ENTRY_GUARD;
+
+			if ((guard || entry_wanted(entries[i], zero_pfn)) &&
+			    page_runs_add(guard ? guards : ret, start, start + PAGE_BYTES, true) < 0)
 				return -ENOMEM;
 		}
 	}
 	return 0;
 }
 
-int scan_pages(int pagemap_fd, bool use_scan, uint64_t zero_pfn, uint64_t start, uint64_t end, struct page_runs *ret)
+int scan_pages(int pagemap_fd, bool use_scan, uint64_t zero_pfn, uint64_t start, uint64_t end, struct page_runs *ret,
+	       struct page_runs *guards)
 {
 	if (use_scan)
-		return scan_ioctl(pagemap_fd, start, end, ret);
-	return scan_read(pagemap_fd, zero_pfn, start, end, ret);
+		return scan_ioctl(pagemap_fd, start, end, ret, guards);
+	return scan_read(pagemap_fd, zero_pfn, start, end, ret, guards);
 }

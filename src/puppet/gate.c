@@ -133,7 +133,7 @@ int gate_open(struct gate *g, struct puppet *p, uint64_t vdso_start, uint64_t vd
 	image = malloc(size);
 	if (!image)
 		return error_raise(e, ENOMEM, "pid %d (%s): no memory for its vdso", p->pid, p->comm);
-	(void)snprintf(path, sizeof(path), "/proc/%d/mem", p->pid);
+	(void)snprintf(path, sizeof(path), "/proc/%d/mem", p->tid);
 	g->mem_fd = open(path, O_RDWR | O_CLOEXEC);
 	if (g->mem_fd < 0)
 		return error_raise_call(e, errno, "open", "pid %d (%s), %s", p->pid, p->comm, path);

@@ -32,9 +32,9 @@ static int transfer(const struct batch *b, struct stub_header *h, bool write, st
 	ssize_t want = (ssize_t)(local[0].iov_len + local[1].iov_len + local[2].iov_len), n;
 
 	if (write)
-		n = process_vm_writev(p->pid, local, 3, remote, 3, 0);
+		n = process_vm_writev(p->tid, local, 3, remote, 3, 0);
 	else
-		n = process_vm_readv(p->pid, local, 3, remote, 3, 0);
+		n = process_vm_readv(p->tid, local, 3, remote, 3, 0);
 	if (n == want)
 		return 0;
 	return error_raise_call(e, n < 0 ? errno : EFAULT, write ? "process_vm_writev" : "process_vm_readv",

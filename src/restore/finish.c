@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "aspects/aspect.h"
+#include "base/cleanup.h"
 #include "puppet/area.h"
 #include "tree/registers.h"
 #include "puppet/seize.h"
@@ -19,6 +20,7 @@
 #include "watch/recorder.h"
 
 #define AREA_VDSO (1u << 3)              /* VmaEntry.status */
+#define LEADER_END_NS 1000000000ull
 
 /* The stub cannot unmap itself: the call is made from the SYSCALL instruction of the task's own vdso. */
 static int find_syscall(struct operation *op, struct task *t, uint64_t *ret)
@@ -73,6 +75,44 @@ static int finish_task(struct operation *op, struct task *t, struct channel *c)
 	return r;
 }
 
+static bool has_exited_leader(const struct task *t)
+{
+	return t->state != TASK_ZOMBIE && t->n_threads > 1 && t->core->tc->firn_leader_exited;
+}
+
+/* Its registers are for a call of exit() from the vdso of the dump; this kernel's may have its SYSCALL elsewhere. */
+static int let_leader_exit(struct operation *op, struct task *t)
+{
+	UserX86RegsEntry *regs = t->threads[0].core->thread_info->gpregs;
+
+	regs->ax = __NR_exit;
+	return find_syscall(op, t, &regs->ip);
+}
+
+/* The first threads that had ended: each is let go before all others, so that nobody sees it live. */
+static void end_leaders(const struct operation *op)
+{
+	for (size_t i = 0; i < op->tree.n_tasks; i++) {
+		struct task *t = op->tree.tasks[i];
+		const uint64_t until = monotonic_ns() + LEADER_END_NS;
+		struct proc_stat stat = { 0 };
+		AUTOCLOSE int fd = -1;
+
+		if (!has_exited_leader(t))
+			continue;
+		recorder_step(t->pid, t->comm, "read", "/proc/%d/stat, until its first thread has ended", t->pid);
+		fd = procfs_open(t->pid);
+		(void)seize_release(&t->threads[0].puppet);
+		while (fd >= 0 && read_proc_stat(fd, &stat) == 0 && stat.state != 'Z' && monotonic_ns() < until) {
+			const struct timespec pause = { 0, 200000 };
+
+			(void)nanosleep(&pause, NULL);
+		}
+		if (stat.state != 'Z')
+			log_warn(t->pid, "its first thread, which had ended, has not ended again yet");
+	}
+}
+
 int finish_tree(struct operation *op, struct channel *c)
 {
 	/* Those who share an owner's memory have no island once the owner has unmapped it: last comes first. */
@@ -89,6 +129,8 @@ int finish_tree(struct operation *op, struct channel *c)
 		for (size_t k = 0; k < t->n_threads; k++) {
 			int r = aspects_poke(op, &t->threads[k]);
 
+			if (r == 0 && k == 0 && has_exited_leader(t))
+				r = let_leader_exit(op, t);
 			if (r == 0)
 				r = registers_poke(op, &t->threads[k]);
 			if (r < 0)
@@ -129,6 +171,7 @@ static int stop_signal(const struct operation *op, const struct task *t)
 
 int release_tree(struct operation *op)
 {
+	end_leaders(op);
 	for (size_t i = 0; i < op->tree.n_tasks; i++) {
 		struct task *t = op->tree.tasks[i];
 
@@ -139,7 +182,7 @@ int release_tree(struct operation *op)
 	for (size_t i = 0; i < op->tree.n_tasks; i++) {
 		struct task *t = op->tree.tasks[i];
 
-		for (size_t k = 0; k < t->n_threads; k++) {
+		for (size_t k = has_exited_leader(t); k < t->n_threads; k++) {
 			int r = seize_release(&t->threads[k].puppet);
 
 			if (r < 0)

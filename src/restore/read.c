@@ -5,10 +5,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "inventory.pb-c.h"
 #include "pstree.pb-c.h"
+#include "timens.pb-c.h"
 #include "tree/tree.h"
+#include "watch/recorder.h"
 
 #define PID_LIMIT (4 * 1024 * 1024) /* PID_MAX_LIMIT of 64-bit kernels, man 5 proc_sys_kernel */
 
@@ -265,6 +268,34 @@ static int check_inventory(struct operation *op, const InventoryEntry *m)
 	return 0;
 }
 
+/*
+ * The tasks are given this kernel's clocks: they go on while the checkpoint lies there. After a boot, or on another machine,
+ * CLOCK_MONOTONIC may be behind what the tasks have seen. Timers are set by what was left, so only deadlines that a
+ * program keeps itself are late. A time namespace of its own would hide that, and is not made.
+ */
+static int check_clock(struct operation *op)
+{
+	struct image_reader reader;
+	struct timespec now;
+	ProtobufCMessage *m;
+	const TimensEntry *then;
+	int r = image_reader_open(&reader, &op->images, IMAGE_TIMENS, 0, true, &op->arena, op->error);
+
+	if (r == -ENOENT)
+		return 0;
+	if (r == 0)
+		r = image_read(&reader, &timens_entry__descriptor, &m, op->error);
+	if (r <= 0)
+		return r;
+	then = (const TimensEntry *)m;
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	if ((uint64_t)now.tv_sec < then->monotonic->tv_sec)
+		log_warn(0, "CLOCK_MONOTONIC goes back by %llu s for the tasks: it was %llu s at the dump",
+			 (unsigned long long)(then->monotonic->tv_sec - (uint64_t)now.tv_sec),
+			 (unsigned long long)then->monotonic->tv_sec);
+	return 0;
+}
+
 int images_read_tree(struct operation *op)
 {
 	InventoryEntry *inventory;
@@ -286,6 +317,8 @@ int images_read_tree(struct operation *op)
 		if (r == 0)
 			find_owners(&op->tree, t);
 	}
+	if (r == 0)
+		r = check_clock(op);
 	if (r == 0 && op->tree.tasks[0]->state == TASK_ZOMBIE)
 		return damaged(op, "pstree.img", "a root task that has ended already");
 	return r;

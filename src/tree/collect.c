@@ -43,6 +43,10 @@ static int collect_task(struct operation *op, struct task *t)
 	t->pgid = t->stat.pgid;
 	t->sid = t->stat.sid;
 	t->exit_code = t->stat.exit_code;
+	if (t->leader_exited) {
+		t->stat.exit_signal = t->leader_exit_signal;
+		comm_copy(t->comm, t->leader_comm);
+	}
 	for (size_t i = 0; i < t->n_threads; i++) {
 		r = collect_thread(op, t, &t->threads[i]);
 		if (r < 0)
@@ -76,7 +80,7 @@ static int sharing_find(struct sharing *s, struct task *t, struct task **ret)
 
 	while (low < high) {
 		size_t mid = (low + high) / 2;
-		int r = sys_kcmp(s->sorted[mid]->pid, t->pid, s->type, 0, 0);
+		int r = sys_kcmp(task_living(s->sorted[mid]), task_living(t), s->type, 0, 0);
 
 		if (r < 0)
 			return r;
@@ -109,7 +113,7 @@ static int check_threads(struct operation *op, struct task *t)
 
 	for (size_t i = 1; i < t->n_threads && r == 0; i++)
 		for (size_t k = 0; k < 2 && r == 0; k++)
-			if (sys_kcmp(t->pid, t->threads[i].tid, shared[k].type, 0, 0) > 0) {
+			if (sys_kcmp(task_living(t), t->threads[i].tid, shared[k].type, 0, 0) > 0) {
 				r = error_raise(op->error, EOPNOTSUPP,
 						"pid %d (%s): thread %d has a %s of its own (unshare), which firn "
 						"does not carry yet",
@@ -199,8 +203,8 @@ void tree_close(struct operation *op)
 	for (size_t i = 0; i < op->tree.n_tasks; i++) {
 		struct task *t = op->tree.tasks[i];
 
-		for (size_t k = 1; k < t->n_threads; k++)
-			if (t->threads[k].proc_fd >= 0)
+		for (size_t k = 0; k < t->n_threads; k++)
+			if (t->threads[k].proc_fd >= 0 && t->threads[k].proc_fd != t->proc_fd)
 				close(t->threads[k].proc_fd);
 		if (t->proc_fd >= 0)
 			close(t->proc_fd);

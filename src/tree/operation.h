@@ -24,6 +24,7 @@ struct operation {
 	const char *run_id;             /* InventoryEntry.dump_criu_run_id; NULL = none: names the lock on TCP connections */
 	enum network_lock lock_left;    /* restore: how the dump has locked the network */
 	bool tcp_close;                 /* restore: connections come back closed */
+	struct seccomp_table *seccomp;  /* aspects/seccomp.c: the filters of the tree */
 	uint32_t next_pages_id;         /* pages-N.img; starts at 1 */
 	uint64_t island;                /* restore: address of the puppets' area, free in every task */
 };

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
 #include <time.h>
@@ -15,6 +16,7 @@
 
 #define PF_KTHREAD 0x00200000u
 #define OTHERS_END_NS 200000000ull
+#define PIDFD_THREAD_FLAG O_EXCL         /* PIDFD_THREAD, Linux 6.9 */
 
 /* firn must not stop itself or whoever waits for it. */
 static int check_not_ancestor(struct operation *op, const struct proc_stat *root)
@@ -81,7 +83,8 @@ int tree_check_root(struct operation *op)
 	if (stat.flags & PF_KTHREAD)
 		return error_raise(op->error, EINVAL, "pid %d (%s) is a kernel thread, which cannot be dumped", pid,
 				   stat.comm);
-	if (stat.state == 'Z' || stat.state == 'X')
+	/* A first thread that has ended before others looks the same but for their number. */
+	if ((stat.state == 'Z' && stat.num_threads <= 1) || stat.state == 'X')
 		return error_raise(op->error, EINVAL, "pid %d (%s) has ended already and only waits for its parent",
 				   pid, stat.comm);
 	return check_not_ancestor(op, &stat);
@@ -183,6 +186,33 @@ static bool others_end(struct operation *op, const struct task *t)
 	}
 }
 
+/* The kernel keeps what is the process's with the threads that live: man 2 pidfd_open, PIDFD_THREAD. */
+static int stand_in(struct operation *op, struct task *t)
+{
+	pid_t living = t->n_threads > 0 ? t->threads[0].tid : 0;
+	int proc_fd = living ? procfs_open(living) : -1, pidfd = living ? sys_pidfd_open(living, PIDFD_THREAD_FLAG) : -1;
+
+	if (proc_fd < 0 || pidfd < 0) {
+		if (proc_fd >= 0)
+			close(proc_fd);
+		return error_raise(op->error, EOPNOTSUPP,
+				   "pid %d (%s): its first thread has ended while others run, which firn carries with Linux "
+				   "6.9 or newer only",
+				   t->pid, t->comm);
+	}
+	t->leader_exited = true;
+	t->leader_exit_code = t->stat.exit_code;
+	t->leader_exit_signal = t->stat.exit_signal;
+	comm_copy(t->leader_comm, t->stat.comm);
+	close(t->proc_fd);
+	if (t->pidfd >= 0)
+		close(t->pidfd);
+	t->proc_fd = proc_fd;
+	t->pidfd = pidfd;
+	log_debug(t->pid, "its first thread has ended, thread %d stands for it", living);
+	return 0;
+}
+
 /* A task that ended while it was being seized becomes a zombie of the tree, or vanishes. */
 static int settle_task(struct operation *op, struct task *t)
 {
@@ -194,12 +224,11 @@ static int settle_task(struct operation *op, struct task *t)
 		t->state = TASK_ZOMBIE;
 		return 0;
 	}
-	if (t->stat.state == 'Z' || (t->n_threads > 0 && t->threads[0].tid != t->pid)) {
-		(void)error_raise(
-			op->error, EOPNOTSUPP,
-			"pid %d (%s): its first thread has ended while others run, which firn does not carry yet",
-			t->pid, t->comm);
-		return -EOPNOTSUPP;
+	if (t->stat.state == 'Z' && !t->leader_exited) {
+		int r = stand_in(op, t);
+
+		if (r < 0)
+			return r;
 	}
 	if (t->state == 0)
 		t->state = t->n_threads == 0 ? TASK_GONE : TASK_ALIVE;
@@ -285,7 +314,7 @@ static int list_threads(struct operation *op, struct task *t)
 	int r = read_proc_tasks(t->proc_fd, &op->arena, &tids, &n);
 
 	for (size_t i = 0; i < n && r == 0; i++)
-		if (!task_add_thread(op, t, tids[i]))
+		if ((tids[i] != t->pid || t->stat.state != 'Z') && !task_add_thread(op, t, tids[i]))
 			return error_raise(op->error, ENOMEM, "pid %d: no memory for its threads", t->pid);
 	return 0; /* a task that just ended has none */
 }
@@ -299,7 +328,7 @@ int tree_walk(struct operation *op)
 	for (size_t i = 0; i < op->tree.n_tasks && r == 0; i++) {
 		struct task *t = op->tree.tasks[i];
 
-		if (t->state != TASK_GONE && t->stat.state != 'Z')
+		if (t->state != TASK_GONE)
 			r = list_threads(op, t);
 		if (r == 0)
 			r = refusal_note(op, settle_task(op, t));

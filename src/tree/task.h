@@ -57,12 +57,19 @@ struct task {
 	int exit_code;                  /* zombies, as wait() gives it */
 	char comm[16];
 
-	struct thread *threads;         /* threads[0] is the leader; empty for zombies */
+	struct thread *threads;         /* threads[0] is the leader, but see leader_exited; empty for zombies */
 	size_t n_threads;
 
 	/* The first task (in tree order) that shares the address space, descriptor table, fs, signal handlers: itself
 	 * when it is the first. Only that one dumps and restores the thing. */
 	struct task *mm_owner, *files_owner, *fs_owner, *sighand_owner;
+
+	/* The first thread has ended (pthread_exit() in main()) and the others have not. Then a dump has no thread of
+	 * it: threads[0] is one that lives and stands for the process, proc_fd is its /proc/TID and pidfd is its own,
+	 * since the ended one has no memory and no files any more. A restore has it as threads[0], and it ends last. */
+	bool leader_exited;
+	int leader_exit_code, leader_exit_signal;
+	char leader_comm[16];
 
 	CoreEntry *core;                /* = threads[0].core; for zombies its own */
 	MmEntry *mm;                    /* NULL for zombies and for tasks that share another's */
@@ -97,6 +104,12 @@ static inline void comm_copy(char to[16], const char *from)
 
 	memcpy(to, from, n);
 	memset(to + n, 0, 16 - n);
+}
+
+/* dump: a thread that has the memory and the files of the task, for calls that take its number. */
+static inline pid_t task_living(const struct task *t)
+{
+	return t->n_threads > 0 ? t->threads[0].tid : t->pid;
 }
 
 struct task *tree_find(const struct tree *t, pid_t pid);

@@ -2,6 +2,7 @@
 """Wrong pids, wrong folders, damaged images: one clear sentence each, an exit code other than 0, nothing changed, nothing left
 behind."""
 
+import base64
 import contextlib
 import ctypes
 import os
@@ -334,7 +335,7 @@ def test_huge_counts(checkpoint, firn, work):
 
 
 # what a restore does not need
-UNREAD = ("cgroup.img", "seccomp.img", "timens-0.img", "tty-info.img")
+UNREAD = ("cgroup.img", "seccomp.img", "tty-info.img")
 
 
 def test_huge_numbers_inside(checkpoint, firn, work):
@@ -445,7 +446,8 @@ def contents(images):
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", ["fd_pty session", "unix_sockets passed", "fd_ghost plain", "tcp_listen both", "tree_shapes",
                                   "udp_sockets options6", "udp_sockets groups4", "raw_sockets 6", "netlink_sockets plain",
-                                  "packet_sockets plain", "packet_sockets ring2", "bpf_maps maps", "vsock_sockets plain"])
+                                  "packet_sockets plain", "packet_sockets ring2", "bpf_maps maps", "vsock_sockets plain",
+                                  "seccomp threads", "seccomp family", "leader_exits child"])
 def test_changed_numbers_of_other_kinds(name, program, firn, work):
     """Any number of any image becomes another one: a restore or a sentence, never a crash, a hang or a stray."""
     import pycriu
@@ -469,6 +471,76 @@ def test_changed_numbers_of_other_kinds(name, program, firn, work):
             pycriu.images.dump(image, f)
         outcome = restore_damaged(firn, w, images, may_succeed=True)
         assert "killed by signal" not in outcome.err, outcome
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("name,images_of", [("mem_late guard", "mm-"), ("mem_late seal", "mm-"), ("leader_exits child", "core-"),
+                                            ("seccomp chain", "seccomp"), ("attributes mce_kill", "core-")])
+def test_flipped_bits_of_own_fields(name, images_of, program, firn, work):
+    """Fields that other readers do not know, at the end of their messages."""
+    random.seed(name)
+    w = program(*name.split())
+    w.dump(firn)
+    copy = copies(w.images(), work)
+    paths = sorted(w.images().glob(images_of + "*"))
+    for i in range(24):
+        images = copy()
+        (images / "firn.manifest").unlink(missing_ok=True)
+        path = paths[i % len(paths)]
+        data = bytearray(path.read_bytes())
+        data[-1 - random.randrange(min(len(data) - 12, 120))] ^= 1 << random.randrange(8)
+        (images / path.name).write_bytes(data)
+        outcome = restore_damaged(firn, w, images, may_succeed=True)
+        assert "killed by signal" not in outcome.err, outcome
+
+
+def test_clock_that_goes_back(program, firn, work):
+    """As after a boot: the log says so, and the program goes on."""
+    import pycriu
+    w = program("timers", "posix")
+    w.dump(firn)
+    (w.images() / "firn.manifest").unlink()
+    with open(w.images() / "timens-0.img", "rb") as f:
+        image = pycriu.images.load(f)
+    image["entries"][0]["monotonic"]["tv_sec"] += 1000000
+    with open(w.images() / "timens-0.img", "wb") as f:
+        pycriu.images.dump(image, f)
+    assert "CLOCK_MONOTONIC goes back by" in w.restore(firn).log
+    w.finish()
+
+
+def text_of(data):
+    """As pycriu has bytes."""
+    return base64.encodebytes(data).decode()
+
+
+@pytest.mark.parametrize("change,words", [
+    (lambda f: f[0].update(prev=len(f)), "filter 0: the one after it is not there"),
+    (lambda f: f[0].update(prev=0), "without an end"),
+    (lambda f: f[0].update(prev=len(f) - 1), "without an end"),
+    (lambda f: f[1].update(flags=4), "filter 1: unknown flags"),
+    (lambda f: f[1].update(filter=text_of(b"")), "filter 1: its length"),
+    (lambda f: f[1].update(filter=text_of(b"1234567")), "filter 1: its length"),
+    (lambda f: f[1].update(filter=text_of(bytes(8 * 4097))), "filter 1: its length"),
+    (lambda f: f[1].update(filter=text_of(b"\xff" * 32)), "seccomp.*Invalid argument"),
+    (lambda f: f[1].update(filter=text_of(bytes([6, 0, 0, 0, 0, 0, 0xc0, 0x7f]))), "filter 1 asks a supervisor"),
+    (lambda f: f.__delitem__(slice(1, None)), "without an end"),
+])
+def test_seccomp_filters_that_make_no_sense(change, words, program, firn, work):
+    import pycriu
+    w = program("seccomp", "chain")
+    w.dump(firn)
+    images = copies(w.images(), work)()
+    (images / "firn.manifest").unlink()
+    with open(images / "seccomp.img", "rb") as f:
+        image = pycriu.images.load(f)
+    change(image["entries"][0].setdefault("seccomp_filters", []))
+    with open(images / "seccomp.img", "wb") as f:
+        pycriu.images.dump(image, f)
+    outcome = restore_damaged(firn, w, images)
+    assert re.search(words, outcome.err), outcome
+    w.restore(firn)
+    w.finish()
 
 
 def test_group_that_cannot_be_rebuilt(checkpoint, firn, work):

@@ -42,3 +42,12 @@ def test_crit_reads(entry, program, dumper):
     w.dump(dumper, "--leave-running", *entry.options)
     w.crit()
     w.finish()
+
+
+@pytest.mark.parametrize("mode", ["root", "child"])
+def test_ended_first_thread_to_criu(mode, program, firn, criu):
+    """The peer cannot dump such a process, but restores what firn wrote: a first thread that calls exit()."""
+    w = program("leader_exits", mode)
+    w.dump(firn)
+    w.restore(criu)
+    w.finish()

@@ -106,6 +106,23 @@ def test_killed_dump(who, program, firn, work):
 
 
 @pytest.mark.timeout(120)
+@pytest.mark.parametrize("name", ["leader_exits child", "leader_exits root", "seccomp threads", "seccomp trap", "mem_late seal",
+                                  "mem_late future", "futexes pi"])
+def test_killed_dump_of_others(name, program, firn, work):
+    """The first thread has ended; filters that allow what firn does; and others: they go on, and pass their own checks."""
+    w = program(*name.split())
+    images = w.images()
+    usual = min(firn.dump(w.pid, images, "--leave-running").seconds for _ in range(2))
+    for i in range(16):
+        front = start_engine(firn.dump_argv(w.pid, images, "--leave-running", "--stall-timeout", "50"), work / "engine.out")
+        spin_until(time.monotonic() + usual * (i + 0.5) / 16)
+        send(front, "engine", signal.SIGKILL)
+        front.wait(60)
+        check_running(w, f"point {i}")
+    w.finish(60)
+
+
+@pytest.mark.timeout(120)
 @pytest.mark.parametrize("who", ["engine", "both"])
 def test_killed_dump_leaves_a_checkpoint(who, program, firn, work):
     """Into the folder of an older one: that, or the new one, is complete whenever the dump is killed."""

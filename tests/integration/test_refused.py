@@ -36,6 +36,8 @@ KINDS = {
     "mdwe": "PR_SET_MDWE",
     "tsc": "PR_SET_TSC",
     "dispatch": "syscall user dispatch",
+    "mqueue": "POSIX message queue without a name",
+    "mq_notify": "mq_notify",
     "exit_signal": "instead of SIGCHLD",
 }
 

@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 #include <sched.h>
+#include <sys/mman.h>
 #include <sys/personality.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -257,6 +258,150 @@ static void coredump_filter(void)
 	CHECK_EQ(strtol(text, NULL, 16), 7, "the core dump filter");
 }
 
+static void *tsc_thread(void *arg)
+{
+	int state = 0;
+
+	MUST(prctl(PR_SET_TSC, PR_TSC_SIGSEGV));
+	*(_Atomic int *)arg = 1;
+	/* A wait that reads no clock: the vdso's would read the counter. */
+	while (!check_triggered()) {
+		struct timespec t = { 0, 1000000 };
+
+		syscall(SYS_nanosleep, &t, NULL);
+	}
+	MUST(prctl(PR_GET_TSC, &state));
+	CHECK_EQ(state, PR_TSC_SIGSEGV, "the time stamp counter of a thread");
+	MUST(prctl(PR_SET_TSC, PR_TSC_ENABLE));
+	return NULL;
+}
+
+/* One thread may not read it, the other may. */
+static void tsc(void)
+{
+	_Atomic int set = 0;
+	int state = 0;
+	pthread_t t;
+
+	pthread_create(&t, NULL, tsc_thread, (void *)&set);
+	WAIT_FOR(set);
+	check_ready();
+	MUST(prctl(PR_GET_TSC, &state));
+	CHECK_EQ(state, PR_TSC_ENABLE, "the time stamp counter");
+	pthread_join(t, NULL);
+}
+
+static void mdwe(void)
+{
+	void *p;
+
+	if (prctl(65 /* PR_SET_MDWE, Linux 6.3 */, 1, 0, 0, 0))
+		check_skip("PR_SET_MDWE: %s", strerror(errno));
+	check_ready();
+	CHECK_EQ(prctl(66, 0, 0, 0, 0), 1, "PR_GET_MDWE");
+	p = mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	CHECK(p == MAP_FAILED && errno == EACCES, "memory that is written and run");
+}
+
+static void memory_merge(void)
+{
+	if (prctl(67 /* PR_SET_MEMORY_MERGE, Linux 6.4 */, 1, 0, 0, 0))
+		check_skip("PR_SET_MEMORY_MERGE: %s", strerror(errno));
+	check_ready();
+	CHECK_EQ(prctl(68, 0, 0, 0, 0), 1, "PR_GET_MEMORY_MERGE");
+}
+
+static void *mce_thread(void *arg)
+{
+	MUST(prctl(PR_MCE_KILL, PR_MCE_KILL_SET, PR_MCE_KILL_LATE, 0, 0));
+	*(_Atomic int *)arg = 1;
+	check_wait_trigger();
+	CHECK_EQ(prctl(PR_MCE_KILL_GET, 0, 0, 0, 0), PR_MCE_KILL_LATE, "PR_MCE_KILL_GET of a thread");
+	return NULL;
+}
+
+static void mce_kill(void)
+{
+	_Atomic int set = 0;
+	pthread_t t;
+
+	if (prctl(PR_MCE_KILL, PR_MCE_KILL_SET, PR_MCE_KILL_EARLY, 0, 0))
+		check_skip("PR_MCE_KILL: %s", strerror(errno));
+	pthread_create(&t, NULL, mce_thread, (void *)&set);
+	WAIT_FOR(set);
+	check_ready();
+	CHECK_EQ(prctl(PR_MCE_KILL_GET, 0, 0, 0, 0), PR_MCE_KILL_EARLY, "PR_MCE_KILL_GET");
+	pthread_join(t, NULL);
+}
+
+static void speculation(void)
+{
+	int before[3], changed = 0;
+
+	for (int i = 0; i < 3; i++) {
+		/* the third is off unless it is enabled */
+		if (!prctl(PR_SET_SPECULATION_CTRL, i, i == 2 ? PR_SPEC_ENABLE : PR_SPEC_DISABLE, 0, 0))
+			changed++;
+		before[i] = prctl(PR_GET_SPECULATION_CTRL, i, 0, 0, 0);
+	}
+	if (!changed)
+		check_skip("PR_SET_SPECULATION_CTRL: %s", strerror(errno));
+	check_ready();
+	for (int i = 0; i < 3; i++)
+		CHECK_EQ(prctl(PR_GET_SPECULATION_CTRL, i, 0, 0, 0), before[i], "PR_GET_SPECULATION_CTRL");
+}
+
+struct scheduling {
+	uint32_t size, policy;
+	uint64_t flags;
+	int32_t nice;
+	uint32_t priority;
+	uint64_t runtime, deadline, period;
+};
+
+static void deadline(void)
+{
+	struct scheduling want = { .size = sizeof(want), .policy = 6, .flags = 1 | 2, .runtime = 2000000, .deadline = 9000000,
+				   .period = 20000000 }, now = { 0 };
+
+	if (syscall(SYS_sched_setattr, 0, &want, 0))
+		check_skip("SCHED_DEADLINE: %s", strerror(errno));
+	check_ready();
+	MUST(syscall(SYS_sched_getattr, 0, &now, sizeof(now), 0));
+	CHECK_EQ(now.policy, 6, "policy");
+	CHECK_EQ(now.flags, 3, "flags");
+	CHECK(now.runtime == want.runtime && now.deadline == want.deadline && now.period == want.period,
+	      "runtime %llu, deadline %llu, period %llu", (unsigned long long)now.runtime, (unsigned long long)now.deadline,
+	      (unsigned long long)now.period);
+}
+
+static void slice(void)
+{
+	struct scheduling want = { .size = sizeof(want), .runtime = 700000, .nice = 3 }, now = { 0 };
+
+	MUST(syscall(SYS_sched_setattr, 0, &want, 0));
+	MUST(syscall(SYS_sched_getattr, 0, &now, sizeof(now), 0));
+	if (now.runtime != want.runtime)
+		check_skip("no slices");
+	check_ready();
+	MUST(syscall(SYS_sched_getattr, 0, &now, sizeof(now), 0));
+	CHECK_EQ(now.runtime, want.runtime, "slice");
+	CHECK_EQ(now.nice, 3, "nice");
+}
+
+static void autogroup(void)
+{
+	FILE *f = fopen("/proc/self/autogroup", "r+");
+
+	if (!f)
+		check_skip("autogroup: %s", strerror(errno));
+	fputs("7", f);
+	if (fclose(f))
+		check_skip("autogroup: %s", strerror(errno));
+	check_ready();
+	CHECK(strstr(slurp("/proc/self/autogroup"), " nice 7"), "autogroup is %s", slurp("/proc/self/autogroup"));
+}
+
 /* The front of a detached restore ends at once: that must not be the end of the root. */
 static void pdeath_deadly(void)
 {
@@ -276,6 +421,9 @@ int main(int argc, char **argv)
 		{ "negative_nice", negative_nice }, { "rlimits", rlimits }, { "fs", fs_place },
 		{ "cwd_deleted", cwd_deleted }, { "chroot", chrooted }, { "cpus", cpus },
 		{ "coredump_filter", coredump_filter }, { "pdeath_deadly", pdeath_deadly },
+		{ "tsc", tsc }, { "mdwe", mdwe }, { "memory_merge", memory_merge }, { "mce_kill", mce_kill },
+		{ "speculation", speculation }, { "autogroup", autogroup },
+		{ "deadline", deadline }, { "slice", slice },
 	};
 
 	check_begin(argc, argv);

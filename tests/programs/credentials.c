@@ -66,6 +66,55 @@ static void *thread(void *arg)
 	return NULL;
 }
 
+static _Atomic int n_prepared;
+
+/* Each thread is another user: the raw calls change the calling thread alone. */
+static void *different(void *arg)
+{
+	gid_t n = (gid_t)(long)arg, groups[] = { 7000 + n, 8000 + n };
+	struct creds a, b;
+
+	MUST(syscall(SYS_setgroups, n, groups));
+	MUST(syscall(SYS_setresgid, 100 + n, 200 + n, 300 + n));
+	if (n == 1) { /* all capabilities stay, some are ambient */
+		MUST(prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP, 0, 0, 0));
+		MUST(syscall(SYS_setresuid, 1001, 2001, 3001));
+		set_caps(1 << CAP_KILL | 1 << CAP_NET_RAW, 1 << CAP_NET_RAW, 1 << CAP_KILL);
+		MUST(prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_KILL, 0, 0));
+	} else {
+		prctl(PR_CAPBSET_DROP, CAP_SYS_TIME, 0, 0, 0);
+		MUST(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+		MUST(syscall(SYS_setresuid, 1000 + n, 1000 + n, 1000 + n));
+		MUST(syscall(SYS_setfsuid, 1000 + n) >= 0 ? 0 : -1);
+	}
+	take(&a);
+	n_prepared++;
+	check_wait_trigger();
+	take(&b);
+	compare(&a, &b, n == 1 ? "first thread" : "second thread");
+	return NULL;
+}
+
+static int threads_differ(void)
+{
+	pthread_t t[2];
+	struct creds a, b;
+
+	MUST(chmod(".", 0777));
+	for (long i = 0; i < 2; i++)
+		pthread_create(&t[i], NULL, different, (void *)(i + 1));
+	WAIT_FOR(n_prepared == 2);
+	MUST(prctl(PR_SET_DUMPABLE, 1, 0, 0, 0));
+	take(&a);
+	check_ready();
+	take(&b);
+	compare(&a, &b, "process");
+	CHECK_EQ(prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0), 0, "no_new_privs of the first thread");
+	for (int i = 0; i < 2; i++)
+		pthread_join(t[i], NULL);
+	return check_end();
+}
+
 int main(int argc, char **argv)
 {
 	bool root = argc > 2 && !strcmp(argv[2], "root");
@@ -73,6 +122,8 @@ int main(int argc, char **argv)
 	pthread_t t;
 
 	check_begin(argc, argv);
+	if (argc > 2 && !strcmp(argv[2], "threads"))
+		return threads_differ();
 	if (root) {
 		gid_t groups[] = { 5, 100, 65000, 1 << 20 };
 

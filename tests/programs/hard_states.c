@@ -79,25 +79,6 @@ static void vforked(void)
 	CHECK_EQ(status, 7 << 8, "status of the child");
 }
 
-static pthread_t leader;
-
-static void *lives_on(void *arg)
-{
-	(void)arg;
-	pthread_join(leader, NULL);
-	check_ready();
-	exit(check_end());
-}
-
-static void zombie_leader(void)
-{
-	pthread_t t;
-
-	leader = pthread_self();
-	pthread_create(&t, NULL, lives_on, NULL);
-	pthread_exit(NULL);
-}
-
 static int wait_for_end(void *arg)
 {
 	(void)arg;
@@ -137,8 +118,6 @@ int main(int argc, char **argv)
 		limit(RLIMIT_MEMLOCK, 0);
 	else if (!strcmp(kind, "vfork"))
 		vforked();
-	else if (!strcmp(kind, "zombie_leader"))
-		zombie_leader();
 	else if (!strcmp(kind, "tracer"))
 		tracer();
 	else

@@ -66,6 +66,7 @@ static void *open_own_comm(void *ret)
 	*(int *)ret = open("/proc/thread-self/comm", O_RDONLY);
 	return NULL;
 }
+static char *queue; /* to be removed at the end */
 
 static int set_up(const char *kind)
 {
@@ -190,6 +191,22 @@ static int set_up(const char *kind)
 		helper = pid;
 		return 0;
 	}
+	if (!strcmp(kind, "mqueue")) {
+		int fd = (int)syscall(SYS_mq_open, "firn-test-queue", O_RDWR | O_CREAT, 0600, NULL);
+
+		syscall(SYS_mq_unlink, "firn-test-queue");
+		return fd;
+	}
+	if (!strcmp(kind, "mq_notify")) {
+		struct sigevent ev = { .sigev_notify = SIGEV_NONE };
+		char name[64];
+		int fd;
+
+		snprintf(name, sizeof(name), "firn-test-%d", getpid());
+		fd = (int)syscall(SYS_mq_open, name, O_WRONLY | O_CREAT, 0600, NULL);
+		queue = strdup(name);
+		return fd < 0 ? fd : (int)syscall(SYS_mq_notify, fd, &ev);
+	}
 	if (!strcmp(kind, "none"))
 		return 0;
 	DIE("no such kind");
@@ -207,5 +224,7 @@ int main(int argc, char **argv)
 		kill(helper, SIGKILL);
 		CHECK_EQ(waitpid(helper, NULL, __WALL), helper, "wait for the child");
 	}
+	if (queue)
+		syscall(SYS_mq_unlink, queue);
 	return check_end();
 }

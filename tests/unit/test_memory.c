@@ -225,9 +225,7 @@ static void test_refusals(void **state)
 	} rows[] = {
 		{ "", 0, VMFLAG_UM, "userfaultfd" },
 		{ "", 0, VMFLAG_UW, "userfaultfd" },
-		{ "", 0, VMFLAG_SL, "mseal" },
 		{ "", 0, VMFLAG_SS, "shadow" },
-		{ "", 0, VMFLAG_DP, "droppable" },
 		{ "/dev/mem", 3, VMFLAG_PF | VMFLAG_IO, "device" },
 		{ "/mnt/dax/x", 3, VMFLAG_MM, "DAX" },
 		{ "/[aio] (deleted)", 3, 0, "AIO" },
@@ -487,7 +485,7 @@ static void scan_self(bool use_scan)
 	volatile uint8_t *p = mmap(NULL, 16 * P, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	uint64_t base = (uintptr_t)p;
 	struct memory_host h = { 0 };
-	struct page_runs runs = { 0 };
+	struct page_runs runs = { 0 }, guards = { 0 };
 	bool shared = read_fault_is_shared();
 	int fd = open("/proc/self/pagemap", O_RDONLY);
 	size_t own = shared ? 0 : 1;
@@ -503,7 +501,8 @@ static void scan_self(bool use_scan)
 	assert_int_equal(madvise((void *)(uintptr_t)p, 16 * P, MADV_NOHUGEPAGE), 0);
 	p[0] = p[P] = p[5 * P] = p[15 * P] = 1;
 	(void)p[7 * P];
-	assert_int_equal(scan_pages(fd, use_scan, h.zero_pfn, base, base + 16 * P, &runs), 0);
+	assert_int_equal(scan_pages(fd, use_scan, h.zero_pfn, base, base + 16 * P, &runs, &guards), 0);
+	assert_int_equal(guards.n, 0);
 	assert_int_equal(runs.n, 3 + own);
 	assert_int_equal(runs.bytes, (4 + own) * P);
 	assert_int_equal(runs.runs[0].start, base);
