@@ -238,7 +238,7 @@ static void make_sockets(void)
 	unsigned number;
 	struct termios2 t;
 	char name[32];
-	int zero = 0, one = 1;
+	int zero = 0, one = 1, low[24];
 
 	MUST(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, stream));
 	MUST(write(stream[0], "in the stream", 13));
@@ -252,7 +252,12 @@ static void make_sockets(void)
 	MUST(setsockopt(tcp, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)));
 	MUST(bind(tcp, (struct sockaddr *)&in, sizeof(in)));
 	MUST(listen(tcp, 5));
+	/* a number that nobody else on the machine comes by between a dump and a restore: the lowest free one is given */
+	for (int i = 0; i < 24; i++)
+		low[i] = (int)MUST(open("/dev/ptmx", O_RDWR | O_NOCTTY));
 	master = (int)MUST(open("/dev/ptmx", O_RDWR | O_NOCTTY | O_NONBLOCK));
+	for (int i = 0; i < 24; i++)
+		MUST(close(low[i]));
 	MUST(ioctl(master, TIOCSPTLCK, &zero));
 	MUST(ioctl(master, TIOCGPTN, &number));
 	snprintf(name, sizeof(name), "/dev/pts/%u", number);
