@@ -18,12 +18,10 @@
 #include "kernel/procfs.h"
 #include "kinds/common.h"
 #include "kinds/registry.h"
+#include "kinds/udp_queue.h"
 #include "watch/recorder.h"
 
 /*
- * What is in the receive queue of such a socket is lost, as it may be lost on any network, and as CRIU loses it; the log
- * says so. Sending it again would give it another time, another interface and another sender's credentials.
- *
  * shutdown() of a socket without a peer fails with ENOTCONN and works all the same (inet_shutdown()). The half that
  * sends is told by SOCK_DIAG alone, for sockets with a port; that of receiving by poll() as well.
  */
@@ -151,7 +149,7 @@ int ip_datagram_dump(struct operation *op, struct file *f)
 	if (r == 0 && fown_fill(&f->facts, &m->fown, &op->arena) < 0)
 		r = raise_no_memory(op);
 	if (r == 0)
-		socket_warn_queue(&f->facts);
+		r = udp_queue_dump(op, f, m);
 	f->entry->isk = m;
 	return r;
 }
@@ -175,6 +173,8 @@ int ip_datagram_decode(struct operation *op, struct file *f)
 		r = ip_options_decode(op, f, m);
 	if (r == 0)
 		r = ip_groups_decode(op, f, m);
+	if (r == 0)
+		r = udp_queue_decode(op, f, m);
 	if (r < 0)
 		return r;
 	f->kind->describe(f->entry, text, sizeof(text));
@@ -359,6 +359,8 @@ int ip_datagram_finish(struct operation *op, struct file *f)
 	if (m->opts->has_reuseaddr && !m->opts->reuseaddr)
 		(void)setsockopt(f->fd, SOL_SOCKET, SO_REUSEADDR, &off, sizeof(off));
 	r = socket_opts_apply(op, f->fd, m->opts, f->describe);
+	if (r == 0)
+		r = udp_queue_send(op, f, m);
 	if (r == 0)
 		r = ip_options_apply_late(op, f, m);
 	if (r == 0 && m->has_shutdown && m->shutdown != SK_SHUTDOWN__NONE &&
