@@ -131,7 +131,8 @@ int ip_datagram_dump(struct operation *op, struct file *f)
 		return raise_no_memory(op);
 	inet_sk_entry__init(m);
 	if (!ip_socket_is(&f->facts, &type, &protocol))
-		return error_raise_call(op->error, errno, "getsockopt(SO_PROTOCOL)", "%s", facts_describe(op, &f->facts));
+		return error_raise_call(op->error, errno, "getsockopt(SO_PROTOCOL)", "%s",
+					facts_describe(op, &f->facts));
 	m->id = f->id;
 	m->ino = (uint32_t)f->facts.st.st_ino;
 	m->type = (uint32_t)type;
@@ -286,7 +287,8 @@ static int do_bind(struct operation *op, const struct file *f, const InetSkEntry
 	int on = 1;
 
 	/* The port of a raw socket is its protocol. */
-	if (m->type == SOCK_RAW ? memcmp(m->src_addr, any, m->n_src_addr * sizeof(uint32_t)) == 0 : inet_address_unset(m))
+	if (m->type == SOCK_RAW ? memcmp(m->src_addr, any, m->n_src_addr * sizeof(uint32_t)) == 0
+				: inet_address_unset(m))
 		return 0;
 	if (m->type == SOCK_DGRAM && port_is_shared(op, f))
 		(void)setsockopt(f->fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
@@ -316,7 +318,8 @@ static int prepare(struct operation *op, struct file *f, const InetSkEntry *m)
 		f->fd = -1;
 		(void)error_raise_call(op->error, -r, "socket", "%s", f->describe);
 		if (r == -EACCES)
-			error_hint(op->error, "The sysctl net.ipv4.ping_group_range says which groups may have ping sockets.");
+			error_hint(op->error,
+				   "The sysctl net.ipv4.ping_group_range says which groups may have ping sockets.");
 		return r;
 	}
 	r = ip_options_apply(op, f, m);

@@ -32,7 +32,7 @@
  * back at once; an empty datagram that was peeked at before is passed over.
  */
 #define DATAGRAM_MAX 65535u
-#define TURNS 50    /* of a millisecond, until a sent datagram must have arrived */
+#define TURNS 50 /* of a millisecond, until a sent datagram must have arrived */
 
 union ip_packet {
 	uint8_t bytes[DATAGRAM_MAX + 100];
@@ -115,8 +115,12 @@ static int peek_one(struct operation *op, const struct file *f, uint8_t *buf, Fi
 	_Alignas(struct cmsghdr) char control[1024];
 	struct sockaddr_storage from = { 0 };
 	struct iovec iov = { .iov_base = buf, .iov_len = DATAGRAM_MAX };
-	struct msghdr msg = { .msg_name = &from, .msg_namelen = sizeof(from), .msg_iov = &iov, .msg_iovlen = 1,
-			      .msg_control = control, .msg_controllen = sizeof(control) };
+	struct msghdr msg = { .msg_name = &from,
+			      .msg_namelen = sizeof(from),
+			      .msg_iov = &iov,
+			      .msg_iovlen = 1,
+			      .msg_control = control,
+			      .msg_controllen = sizeof(control) };
 	const struct sockaddr_in *in = (const struct sockaddr_in *)&from;
 	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&from;
 	bool v6 = false;
@@ -126,8 +130,9 @@ static int peek_one(struct operation *op, const struct file *f, uint8_t *buf, Fi
 
 	n = recvmsg(f->facts.fd, &msg, MSG_PEEK | MSG_DONTWAIT);
 	if (n < 0)
-		return errno == EAGAIN || errno == EWOULDBLOCK ? 0 :
-		       error_raise_call(op->error, errno, "recvmsg(MSG_PEEK)", "%s", facts_describe(op, &f->facts));
+		return errno == EAGAIN || errno == EWOULDBLOCK ? 0
+							       : error_raise_call(op->error, errno, "recvmsg(MSG_PEEK)",
+										  "%s", facts_describe(op, &f->facts));
 	d = arena_alloc(&op->arena, sizeof(*d));
 	if (!d)
 		return raise_no_memory(op);
@@ -153,7 +158,8 @@ static int peek_all(struct operation *op, const struct file *f, InetSkEntry *m, 
 	if (getsockopt(f->facts.fd, SOL_SOCKET, SO_PEEK_OFF, &old, &len) < 0)
 		old = -1;
 	if (old >= 0 && setsockopt(f->facts.fd, SOL_SOCKET, SO_PEEK_OFF, &offset, sizeof(offset)) < 0)
-		return error_raise_call(op->error, errno, "setsockopt(SO_PEEK_OFF)", "%s", facts_describe(op, &f->facts));
+		return error_raise_call(op->error, errno, "setsockopt(SO_PEEK_OFF)", "%s",
+					facts_describe(op, &f->facts));
 	while ((r = peek_one(op, f, buf, &d)) > 0) {
 		if (m->n_firn_datagrams == room) {
 			room = room ? room * 2 : 16;
@@ -171,7 +177,8 @@ static int peek_all(struct operation *op, const struct file *f, InetSkEntry *m, 
 		}
 		offset += (int)d->data.len;
 		if (setsockopt(f->facts.fd, SOL_SOCKET, SO_PEEK_OFF, &offset, sizeof(offset)) < 0) {
-			r = error_raise_call(op->error, errno, "setsockopt(SO_PEEK_OFF)", "%s", facts_describe(op, &f->facts));
+			r = error_raise_call(op->error, errno, "setsockopt(SO_PEEK_OFF)", "%s",
+					     facts_describe(op, &f->facts));
 			break;
 		}
 	}
@@ -215,8 +222,8 @@ int udp_queue_decode(struct operation *op, const struct file *f, const InetSkEnt
 	for (size_t i = 0; i < m->n_firn_datagrams; i++) {
 		const FirnDatagram *d = m->firn_datagrams[i];
 
-		if (d->source.len != size || d->data.len > DATAGRAM_MAX || d->port > UINT16_MAX || d->ttl > 255 || d->tos > 255 ||
-		    (d->has_destination && d->destination.len != 4 && d->destination.len != 16))
+		if (d->source.len != size || d->data.len > DATAGRAM_MAX || d->port > UINT16_MAX || d->ttl > 255 ||
+		    d->tos > 255 || (d->has_destination && d->destination.len != 4 && d->destination.len != 16))
 			return raise_damaged(op, f, "a datagram of an IP socket");
 	}
 	return 0;
@@ -275,11 +282,15 @@ static int send_four(const InetSkEntry *m, const FirnDatagram *d, const uint8_t 
 	if (fd < 0)
 		return -errno;
 	memset(&p->four, 0, sizeof(p->four));
-	p->four.ip = (struct iphdr){ .version = 4, .ihl = 5, .ttl = (uint8_t)(d->has_ttl ? d->ttl : 64), .tos = (uint8_t)d->tos,
-				     .protocol = IPPROTO_UDP, .tot_len = htons((uint16_t)len) };
+	p->four.ip = (struct iphdr){ .version = 4,
+				     .ihl = 5,
+				     .ttl = (uint8_t)(d->has_ttl ? d->ttl : 64),
+				     .tos = (uint8_t)d->tos,
+				     .protocol = IPPROTO_UDP,
+				     .tot_len = htons((uint16_t)len) };
 	memcpy(&p->four.ip.saddr, source, 4);
 	memcpy(&p->four.ip.daddr, destination_of(m, d, 4), 4);
-	fill_udp(&p->four.udp, m, d);    /* without a checksum, which IPv4 allows; the kernel makes that of the header */
+	fill_udp(&p->four.udp, m, d); /* without a checksum, which IPv4 allows; the kernel makes that of the header */
 	memcpy(p->four.data, d->data.data, d->data.len);
 	memcpy(&to.sin_addr, &p->four.ip.daddr, 4);
 	return sendto(fd, p->bytes, len, MSG_DONTWAIT, (struct sockaddr *)&to, sizeof(to)) < 0 ? -errno : 0;
@@ -355,7 +366,7 @@ int udp_queue_send(struct operation *op, const struct file *f, const InetSkEntry
 		}
 	}
 	if (lost)
-		log_warn(f->user ? f->user->pid : 0, "%s: %zu of %zu datagrams of its receive queue are dropped: %s", f->describe, lost,
-			 m->n_firn_datagrams, last < 0 ? strerror(-last) : "they do not arrive");
+		log_warn(f->user ? f->user->pid : 0, "%s: %zu of %zu datagrams of its receive queue are dropped: %s",
+			 f->describe, lost, m->n_firn_datagrams, last < 0 ? strerror(-last) : "they do not arrive");
 	return 0;
 }
