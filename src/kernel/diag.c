@@ -32,7 +32,8 @@ static int next_attribute(const uint8_t *p, size_t len, size_t *pos, struct attr
 	memcpy(&head, p + *pos, sizeof(head));
 	if (head.rta_len < sizeof(head) || head.rta_len > len - *pos)
 		return -EINVAL;
-	*ret = (struct attribute){ .type = head.rta_type & NLA_TYPE_MASK, .data = p + *pos + sizeof(head),
+	*ret = (struct attribute){ .type = head.rta_type & NLA_TYPE_MASK,
+				   .data = p + *pos + sizeof(head),
 				   .len = head.rta_len - sizeof(head) };
 	*pos += RTA_ALIGN(head.rta_len);
 	return 1;
@@ -146,8 +147,11 @@ int parse_inet_diag(const void *buf, size_t len, struct inet_diag *ret)
 	if (len < sizeof(msg))
 		return -EINVAL;
 	memcpy(&msg, p, sizeof(msg));
-	d = (struct inet_diag){ .ino = msg.idiag_inode, .family = msg.idiag_family, .state = msg.idiag_state,
-				.rqueue = msg.idiag_rqueue, .wqueue = msg.idiag_wqueue };
+	d = (struct inet_diag){ .ino = msg.idiag_inode,
+				.family = msg.idiag_family,
+				.state = msg.idiag_state,
+				.rqueue = msg.idiag_rqueue,
+				.wqueue = msg.idiag_wqueue };
 	while ((r = next_attribute(p, len, &pos, &a)) > 0) {
 		if (a.type == INET_DIAG_SHUTDOWN && a.len >= 1)
 			d.shutdown = a.data[0];
@@ -170,7 +174,8 @@ int read_inet_diag(int protocol, struct arena *a, struct inet_diag **ret, size_t
 		struct nlmsghdr head;
 		struct inet_diag_req_v2 req;
 	} request = {
-		.head = { .nlmsg_len = sizeof(request), .nlmsg_type = SOCK_DIAG_BY_FAMILY,
+		.head = { .nlmsg_len = sizeof(request),
+			  .nlmsg_type = SOCK_DIAG_BY_FAMILY,
 			  .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP },
 		.req = { .sdiag_protocol = (uint8_t)protocol, .idiag_states = ~0u },
 	};
@@ -201,8 +206,11 @@ int parse_netlink_diag(const void *buf, size_t len, struct netlink_diag *ret)
 	if (len < sizeof(msg))
 		return -EINVAL;
 	memcpy(&msg, p, sizeof(msg));
-	d = (struct netlink_diag){ .ino = msg.ndiag_ino, .protocol = msg.ndiag_protocol, .state = msg.ndiag_state,
-				   .portid = msg.ndiag_portid, .dst_portid = msg.ndiag_dst_portid,
+	d = (struct netlink_diag){ .ino = msg.ndiag_ino,
+				   .protocol = msg.ndiag_protocol,
+				   .state = msg.ndiag_state,
+				   .portid = msg.ndiag_portid,
+				   .dst_portid = msg.ndiag_dst_portid,
 				   .dst_group = msg.ndiag_dst_group };
 	while ((r = next_attribute(p, len, &pos, &a)) > 0) {
 		if (a.type == NETLINK_DIAG_FLAGS && !take(&d.flags, sizeof(d.flags), &a))
@@ -226,9 +234,12 @@ int read_netlink_diag(struct arena *a, struct netlink_diag **ret, size_t *ret_n)
 		struct nlmsghdr head;
 		struct netlink_diag_req req;
 	} request = {
-		.head = { .nlmsg_len = sizeof(request), .nlmsg_type = SOCK_DIAG_BY_FAMILY,
+		.head = { .nlmsg_len = sizeof(request),
+			  .nlmsg_type = SOCK_DIAG_BY_FAMILY,
 			  .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP },
-		.req = { .sdiag_family = AF_NETLINK, .sdiag_protocol = NDIAG_PROTO_ALL, .ndiag_show = NDIAG_SHOW_FLAGS },
+		.req = { .sdiag_family = AF_NETLINK,
+			 .sdiag_protocol = NDIAG_PROTO_ALL,
+			 .ndiag_show = NDIAG_SHOW_FLAGS },
 	};
 	struct list l = { .arena = a, .size = sizeof(struct netlink_diag) };
 	int r;
@@ -247,7 +258,7 @@ static bool take_ring(const struct attribute *a, struct packet_ring_diag *ret)
 
 	if (!take(&r, sizeof(r), a))
 		return false;
-	*ret = (struct packet_ring_diag){ r.pdr_block_size, r.pdr_block_nr, r.pdr_frame_size, r.pdr_frame_nr,
+	*ret = (struct packet_ring_diag){ r.pdr_block_size, r.pdr_block_nr,    r.pdr_frame_size, r.pdr_frame_nr,
 					  r.pdr_retire_tmo, r.pdr_sizeof_priv, r.pdr_features };
 	return true;
 }
@@ -264,8 +275,9 @@ static int take_groups(const struct attribute *a, struct arena *arena, struct pa
 		memcpy(&m, a->data + i * sizeof(m), sizeof(m));
 		if (m.pdmc_alen > sizeof(d->groups[i].address))
 			return -EINVAL;
-		d->groups[i] = (struct packet_group){ .ifindex = m.pdmc_index, .count = m.pdmc_count, .type = m.pdmc_type,
-						      .len = m.pdmc_alen };
+		d->groups[i] = (struct packet_group){
+			.ifindex = m.pdmc_index, .count = m.pdmc_count, .type = m.pdmc_type, .len = m.pdmc_alen
+		};
 		memcpy(d->groups[i].address, m.pdmc_addr, sizeof(m.pdmc_addr));
 	}
 	return 0;
@@ -340,10 +352,12 @@ int read_packet_diag(struct arena *a, struct packet_diag **ret, size_t *ret_n)
 		struct nlmsghdr head;
 		struct packet_diag_req req;
 	} request = {
-		.head = { .nlmsg_len = sizeof(request), .nlmsg_type = SOCK_DIAG_BY_FAMILY,
+		.head = { .nlmsg_len = sizeof(request),
+			  .nlmsg_type = SOCK_DIAG_BY_FAMILY,
 			  .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP },
-		.req = { .sdiag_family = AF_PACKET, .pdiag_show = PACKET_SHOW_INFO | PACKET_SHOW_MCLIST |
-								  PACKET_SHOW_RING_CFG | PACKET_SHOW_FANOUT },
+		.req = { .sdiag_family = AF_PACKET,
+			 .pdiag_show =
+				 PACKET_SHOW_INFO | PACKET_SHOW_MCLIST | PACKET_SHOW_RING_CFG | PACKET_SHOW_FANOUT },
 	};
 	struct list l = { .arena = a, .size = sizeof(struct packet_diag) };
 	int r;

@@ -103,7 +103,7 @@ int parse_igmp6(const char *buf, size_t len, struct arena *a, struct igmp_group 
 			return -EINVAL;
 		g->ifindex = index;
 		text_blanks(&line);
-		while (!text_empty(&line) && line.p[0] != ' ')    /* the name: no blanks in it */
+		while (!text_empty(&line) && line.p[0] != ' ') /* the name: no blanks in it */
 			line.p++;
 		text_blanks(&line);
 		if (!parse_address(&line, g->address))
@@ -114,7 +114,8 @@ int parse_igmp6(const char *buf, size_t len, struct arena *a, struct igmp_group 
 	return 0;
 }
 
-static int read_table(const char *name, int (*parse)(const char *, size_t, struct arena *, struct igmp_group **, size_t *),
+static int read_table(const char *name,
+		      int (*parse)(const char *, size_t, struct arena *, struct igmp_group **, size_t *),
 		      struct arena *a, struct igmp_group **ret, size_t *ret_n)
 {
 	AUTOFREE char *text = NULL;

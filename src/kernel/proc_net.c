@@ -45,7 +45,8 @@ static bool parse_end(struct text *t, uint32_t words[4], uint16_t *ret_port)
 	while (!text_empty(&digits)) {
 		struct text word = text_of(digits.p, 8);
 
-		if (text_len(&digits) < 8 || n == 4 || !text_unsigned(&word, 16, UINT32_MAX, &value) || !text_empty(&word))
+		if (text_len(&digits) < 8 || n == 4 || !text_unsigned(&word, 16, UINT32_MAX, &value) ||
+		    !text_empty(&word))
 			return false;
 		words[n++] = (uint32_t)value;
 		digits.p += 8;

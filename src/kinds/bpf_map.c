@@ -26,17 +26,17 @@
  * The descriptor may be for reading or writing alone, so content is read and written through one of firn's own, which
  * the map's id gives (Linux 4.13, needs CAP_SYS_ADMIN).
  */
-#define CONTENT_MAX (UINT64_C(900) << 20)    /* of one image */
+#define CONTENT_MAX (UINT64_C(900) << 20) /* of one image */
 #define BTF_OR_VALUE(info) ((info)->btf_id || (info)->btf_vmlinux_value_type_id)
 
 struct bpf_map {
 	struct bpf_map *next;
-	uint32_t id;                        /* in the images */
+	uint32_t id; /* in the images */
 	const BpfmapFileEntry *m;
 	const char *describe;
-	BpfmapDataEntry *data;              /* restore; NULL: nothing in it */
+	BpfmapDataEntry *data; /* restore; NULL: nothing in it */
 	const uint8_t *keys, *values;
-	int fd;                             /* restore: for reading and writing */
+	int fd; /* restore: for reading and writing */
 };
 
 static int bpf(int command, union bpf_attr *attr)
@@ -87,7 +87,9 @@ static uint64_t value_bytes(const BpfmapFileEntry *m)
 
 static int get_info(struct operation *op, const struct fd_facts *f, struct bpf_map_info *info)
 {
-	union bpf_attr attr = { .info = { .bpf_fd = (uint32_t)f->fd, .info_len = sizeof(*info), .info = (uintptr_t)info } };
+	union bpf_attr attr = {
+		.info = { .bpf_fd = (uint32_t)f->fd, .info_len = sizeof(*info), .info = (uintptr_t)info }
+	};
 	int r;
 
 	memset(info, 0, sizeof(*info));
@@ -143,13 +145,15 @@ static int check_programs(struct operation *op, const struct fd_facts *f, uint32
 		if (r > 0) {
 			(void)error_raise(op->error, EOPNOTSUPP, "%s: a BPF map that program %u uses is not carried",
 					  facts_describe(op, f), program);
-			error_hint(op->error, "BPF programs cannot be restored: unload it before the dump (bpftool prog).");
+			error_hint(op->error,
+				   "BPF programs cannot be restored: unload it before the dump (bpftool prog).");
 			return -EOPNOTSUPP;
 		}
 		memset(&attr, 0, sizeof(attr));
 		attr.start_id = program;
 	}
-	return r == -ENOENT ? 0 : error_raise_call(op->error, -r, "bpf", "the programs that use %s", facts_describe(op, f));
+	return r == -ENOENT ? 0
+			    : error_raise_call(op->error, -r, "bpf", "the programs that use %s", facts_describe(op, f));
 }
 
 static int map_check(struct operation *op, const struct fd_facts *f)
@@ -160,8 +164,11 @@ static int map_check(struct operation *op, const struct fd_facts *f)
 	if (r < 0)
 		return r;
 	if (!is_carried(info.type) || info.ifindex != 0 || BTF_OR_VALUE(&info)) {
-		(void)error_raise(op->error, EOPNOTSUPP, "%s: a BPF map \"%s\" of type %u%s is not carried", facts_describe(op, f),
-				  info.name, info.type, info.ifindex ? " in a network card" : BTF_OR_VALUE(&info) ? " with BTF" : "");
+		(void)error_raise(op->error, EOPNOTSUPP, "%s: a BPF map \"%s\" of type %u%s is not carried",
+				  facts_describe(op, f), info.name, info.type,
+				  info.ifindex		? " in a network card"
+				  : BTF_OR_VALUE(&info) ? " with BTF"
+							: "");
 		error_hint(op->error, "Arrays and hash tables without type information are.");
 		return -EOPNOTSUPP;
 	}
@@ -214,7 +221,7 @@ static int map_dump(struct operation *op, struct file *f)
 /* ---- content ---- */
 
 struct content {
-	uint8_t *keys, *values;    /* malloc'd */
+	uint8_t *keys, *values; /* malloc'd */
 	size_t n, room;
 };
 
@@ -269,7 +276,8 @@ static int read_content(int fd, const BpfmapFileEntry *m, struct content *c)
 	}
 }
 
-static int write_content(struct operation *op, struct image_writer *w, const struct bpf_map *map, const struct content *c)
+static int write_content(struct operation *op, struct image_writer *w, const struct bpf_map *map,
+			 const struct content *c)
 {
 	BpfmapDataEntry e = BPFMAP_DATA_ENTRY__INIT;
 	int r;
@@ -277,7 +285,8 @@ static int write_content(struct operation *op, struct image_writer *w, const str
 	e.map_id = map->id;
 	e.count = (uint32_t)c->n;
 	if (c->n * (map->m->key_size + value_bytes(map->m)) > CONTENT_MAX)
-		return error_raise(op->error, EFBIG, "%s: the content of the BPF map is larger than an image may be", map->describe);
+		return error_raise(op->error, EFBIG, "%s: the content of the BPF map is larger than an image may be",
+				   map->describe);
 	e.keys_bytes = (uint32_t)(c->n * map->m->key_size);
 	e.values_bytes = (uint32_t)(c->n * value_bytes(map->m));
 	r = image_write(w, &e.base, op->error);
@@ -355,7 +364,8 @@ static int map_load_all(struct operation *op)
 		if (!map)
 			return raise_no_memory(op);
 		if (map->data)
-			return error_raise(op->error, EBADMSG, "%s: BPF map %u has its content twice", reader.name, e->map_id);
+			return error_raise(op->error, EBADMSG, "%s: BPF map %u has its content twice", reader.name,
+					   e->map_id);
 		map->data = e;
 		r = image_read_raw(&reader, e->keys_bytes, &map->keys, op->error);
 		if (r == 0)
@@ -369,8 +379,8 @@ static void map_describe(const FileEntry *entry, char *buf, size_t size)
 	const BpfmapFileEntry *m = entry->bpf;
 
 	if (m)
-		(void)snprintf(buf, size, "BPF map %u \"%.16s\", type %u, %u entries", m->map_id, m->map_name, m->map_type,
-			       m->max_entries);
+		(void)snprintf(buf, size, "BPF map %u \"%.16s\", type %u, %u entries", m->map_id, m->map_name,
+			       m->map_type, m->max_entries);
 }
 
 static bool same_map(const BpfmapFileEntry *a, const BpfmapFileEntry *b)
@@ -389,7 +399,8 @@ static int map_decode(struct operation *op, struct file *f)
 	    strlen(m->map_name) >= BPF_OBJ_NAME_LEN)
 		return raise_damaged(op, f, "the BPF map");
 	if (!is_carried(m->map_type) || m->ifindex != 0)
-		return error_raise(op->error, EOPNOTSUPP, "files.img: file %u: a BPF map of type %u is not carried", f->id, m->map_type);
+		return error_raise(op->error, EOPNOTSUPP, "files.img: file %u: a BPF map of type %u is not carried",
+				   f->id, m->map_type);
 	if (m->max_entries * ((uint64_t)m->key_size + m->value_size) > UINT64_C(4) << 30)
 		return raise_damaged(op, f, "the size of a BPF map");
 	map = map_of(op, m->map_id);
@@ -398,8 +409,9 @@ static int map_decode(struct operation *op, struct file *f)
 	if (map->m && !same_map(map->m, m))
 		return raise_damaged(op, f, "one of two descriptors of a BPF map");
 	map->m = m;
-	if (map->data && (map->data->count > m->max_entries || map->data->keys_bytes != (uint64_t)map->data->count * m->key_size ||
-			  map->data->values_bytes != map->data->count * value_bytes(m)))
+	if (map->data &&
+	    (map->data->count > m->max_entries || map->data->keys_bytes != (uint64_t)map->data->count * m->key_size ||
+	     map->data->values_bytes != map->data->count * value_bytes(m)))
 		return raise_damaged(op, f, "the content of a BPF map (for as many CPUs as this machine may have)");
 	map_describe(f->entry, text, sizeof(text));
 	f->describe = map->describe = arena_strdup(&op->arena, text);
@@ -432,8 +444,11 @@ static int fill(struct operation *op, const struct bpf_map *map)
 static int make(struct operation *op, struct bpf_map *map)
 {
 	const BpfmapFileEntry *m = map->m;
-	union bpf_attr attr = { .map_type = m->map_type, .key_size = m->key_size, .value_size = m->value_size,
-				.max_entries = m->max_entries, .map_flags = m->map_flags,
+	union bpf_attr attr = { .map_type = m->map_type,
+				.key_size = m->key_size,
+				.value_size = m->value_size,
+				.max_entries = m->max_entries,
+				.map_flags = m->map_flags,
 				.map_extra = m->has_map_extra ? m->map_extra : 0 };
 
 	memcpy(attr.map_name, m->map_name, strlen(m->map_name));
@@ -464,7 +479,9 @@ static int map_create(struct operation *op, struct file *f)
 		return error_raise_call(op->error, -r, "bpf(BPF_OBJ_GET_INFO_BY_FD)", "%s", f->describe);
 	memset(&attr, 0, sizeof(attr));
 	attr.map_id = info.id;
-	attr.open_flags = (m->flags & O_ACCMODE) == O_RDONLY ? BPF_F_RDONLY : (m->flags & O_ACCMODE) == O_WRONLY ? BPF_F_WRONLY : 0;
+	attr.open_flags = (m->flags & O_ACCMODE) == O_RDONLY   ? BPF_F_RDONLY
+			  : (m->flags & O_ACCMODE) == O_WRONLY ? BPF_F_WRONLY
+							       : 0;
 	f->fd = bpf(BPF_MAP_GET_FD_BY_ID, &attr);
 	if (f->fd < 0) {
 		r = f->fd;

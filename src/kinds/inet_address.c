@@ -30,7 +30,8 @@ void inet_address_text(const struct sockaddr_storage *ss, char *buf, size_t size
 		(void)snprintf(buf, size, "[%s]:%u", inet_ntop(AF_INET6, &in6->sin6_addr, host, sizeof(host)),
 			       ntohs(in6->sin6_port));
 	else
-		(void)snprintf(buf, size, "%s:%u", inet_ntop(AF_INET, &in->sin_addr, host, sizeof(host)), ntohs(in->sin_port));
+		(void)snprintf(buf, size, "%s:%u", inet_ntop(AF_INET, &in->sin_addr, host, sizeof(host)),
+			       ntohs(in->sin_port));
 }
 
 const char *inet_ends_text(struct operation *op, int fd)
@@ -102,7 +103,8 @@ bool inet_address_valid(const InetSkEntry *m)
 	       m->dst_port <= UINT16_MAX && (!m->ifname || strlen(m->ifname) < IF_NAMESIZE);
 }
 
-static void fill(const InetSkEntry *m, const uint32_t *address, uint32_t port, struct sockaddr_storage *ss, socklen_t *ret_len)
+static void fill(const InetSkEntry *m, const uint32_t *address, uint32_t port, struct sockaddr_storage *ss,
+		 socklen_t *ret_len)
 {
 	struct sockaddr_in *in = (struct sockaddr_in *)ss;
 	struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)ss;

@@ -18,12 +18,10 @@
 #include "kernel/procfs.h"
 #include "kinds/common.h"
 #include "kinds/registry.h"
+#include "kinds/udp_queue.h"
 #include "watch/recorder.h"
 
 /*
- * What is in the receive queue of such a socket is lost, as it may be lost on any network, and as CRIU loses it; the log
- * says so. Sending it again would give it another time, another interface and another sender's credentials.
- *
  * shutdown() of a socket without a peer fails with ENOTCONN and works all the same (inet_shutdown()). The half that
  * sends is told by SOCK_DIAG alone, for sockets with a port; that of receiving by poll() as well.
  */
@@ -133,7 +131,8 @@ int ip_datagram_dump(struct operation *op, struct file *f)
 		return raise_no_memory(op);
 	inet_sk_entry__init(m);
 	if (!ip_socket_is(&f->facts, &type, &protocol))
-		return error_raise_call(op->error, errno, "getsockopt(SO_PROTOCOL)", "%s", facts_describe(op, &f->facts));
+		return error_raise_call(op->error, errno, "getsockopt(SO_PROTOCOL)", "%s",
+					facts_describe(op, &f->facts));
 	m->id = f->id;
 	m->ino = (uint32_t)f->facts.st.st_ino;
 	m->type = (uint32_t)type;
@@ -151,7 +150,7 @@ int ip_datagram_dump(struct operation *op, struct file *f)
 	if (r == 0 && fown_fill(&f->facts, &m->fown, &op->arena) < 0)
 		r = raise_no_memory(op);
 	if (r == 0)
-		socket_warn_queue(&f->facts);
+		r = udp_queue_dump(op, f, m);
 	f->entry->isk = m;
 	return r;
 }
@@ -175,6 +174,8 @@ int ip_datagram_decode(struct operation *op, struct file *f)
 		r = ip_options_decode(op, f, m);
 	if (r == 0)
 		r = ip_groups_decode(op, f, m);
+	if (r == 0)
+		r = udp_queue_decode(op, f, m);
 	if (r < 0)
 		return r;
 	f->kind->describe(f->entry, text, sizeof(text));
@@ -286,7 +287,8 @@ static int do_bind(struct operation *op, const struct file *f, const InetSkEntry
 	int on = 1;
 
 	/* The port of a raw socket is its protocol. */
-	if (m->type == SOCK_RAW ? memcmp(m->src_addr, any, m->n_src_addr * sizeof(uint32_t)) == 0 : inet_address_unset(m))
+	if (m->type == SOCK_RAW ? memcmp(m->src_addr, any, m->n_src_addr * sizeof(uint32_t)) == 0
+				: inet_address_unset(m))
 		return 0;
 	if (m->type == SOCK_DGRAM && port_is_shared(op, f))
 		(void)setsockopt(f->fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
@@ -316,7 +318,8 @@ static int prepare(struct operation *op, struct file *f, const InetSkEntry *m)
 		f->fd = -1;
 		(void)error_raise_call(op->error, -r, "socket", "%s", f->describe);
 		if (r == -EACCES)
-			error_hint(op->error, "The sysctl net.ipv4.ping_group_range says which groups may have ping sockets.");
+			error_hint(op->error,
+				   "The sysctl net.ipv4.ping_group_range says which groups may have ping sockets.");
 		return r;
 	}
 	r = ip_options_apply(op, f, m);
@@ -359,6 +362,8 @@ int ip_datagram_finish(struct operation *op, struct file *f)
 	if (m->opts->has_reuseaddr && !m->opts->reuseaddr)
 		(void)setsockopt(f->fd, SOL_SOCKET, SO_REUSEADDR, &off, sizeof(off));
 	r = socket_opts_apply(op, f->fd, m->opts, f->describe);
+	if (r == 0)
+		r = udp_queue_send(op, f, m);
 	if (r == 0)
 		r = ip_options_apply_late(op, f, m);
 	if (r == 0 && m->has_shutdown && m->shutdown != SK_SHUTDOWN__NONE &&

@@ -23,7 +23,7 @@
  * are short. Sources are rare, 64 of them enough for the first look.
  */
 
-#define SOURCES_MAX 4096u    /* far above net.ipv4.igmp_max_msf (10) and net.ipv6.mld_max_msf (64) */
+#define SOURCES_MAX 4096u /* far above net.ipv4.igmp_max_msf (10) and net.ipv6.mld_max_msf (64) */
 
 static size_t address_size(uint32_t family)
 {
@@ -84,16 +84,20 @@ static int ask(struct operation *op, const struct fd_facts *f, InetSkEntry *m, c
 	filter->gf_numsrc = SOURCES_MAX;
 	to_storage(m->family, c->address, &filter->gf_group);
 	if (getsockopt(f->fd, m->family == AF_INET6 ? IPPROTO_IPV6 : IPPROTO_IP, MCAST_MSFILTER, filter, &len) < 0)
-		return errno == EADDRNOTAVAIL || errno == ENOPROTOOPT || errno == ENODEV || errno == EINVAL ? 0 :
-		       error_raise_call(op->error, errno, "getsockopt(MCAST_MSFILTER)", "%s", facts_describe(op, f));
+		return errno == EADDRNOTAVAIL || errno == ENOPROTOOPT || errno == ENODEV || errno == EINVAL
+			       ? 0
+			       : error_raise_call(op->error, errno, "getsockopt(MCAST_MSFILTER)", "%s",
+						  facts_describe(op, f));
 	if (filter->gf_numsrc > SOURCES_MAX)
-		return error_raise(op->error, EOPNOTSUPP, "%s: its multicast filter has %u sources, which firn does not carry",
+		return error_raise(op->error, EOPNOTSUPP,
+				   "%s: its multicast filter has %u sources, which firn does not carry",
 				   facts_describe(op, f), filter->gf_numsrc);
 	if (!if_indextoname(c->ifindex, name))
 		return 0;
 	if (m->n_firn_groups == *room) {
 		*room = *room ? *room * 2 : 8;
-		m->firn_groups = arena_grow(&op->arena, m->firn_groups, m->n_firn_groups, *room, sizeof(*m->firn_groups));
+		m->firn_groups =
+			arena_grow(&op->arena, m->firn_groups, m->n_firn_groups, *room, sizeof(*m->firn_groups));
 	}
 	g = arena_alloc(&op->arena, sizeof(*g));
 	if (!g || !m->firn_groups)
@@ -153,18 +157,18 @@ static int join_one(struct operation *op, const struct file *f, const InetSkEntr
 	int how = g->mode == MCAST_INCLUDE ? MCAST_JOIN_SOURCE_GROUP : MCAST_BLOCK_SOURCE;
 
 	if (req.gr_interface == 0)
-		return error_raise_call(op->error, errno, "if_nametoindex", "%s, multicast group on interface %s", f->describe,
-					g->ifname);
+		return error_raise_call(op->error, errno, "if_nametoindex", "%s, multicast group on interface %s",
+					f->describe, g->ifname);
 	to_storage(m->family, g->group.data, &req.gr_group);
 	source.gsr_group = req.gr_group;
 	if (g->mode == MCAST_EXCLUDE && setsockopt(f->fd, level, MCAST_JOIN_GROUP, &req, sizeof(req)) < 0)
-		return error_raise_call(op->error, errno, "setsockopt(MCAST_JOIN_GROUP)", "%s, interface %s", f->describe,
-					g->ifname);
+		return error_raise_call(op->error, errno, "setsockopt(MCAST_JOIN_GROUP)", "%s, interface %s",
+					f->describe, g->ifname);
 	for (size_t i = 0; i < g->n_sources; i++) {
 		to_storage(m->family, g->sources[i].data, &source.gsr_source);
 		if (setsockopt(f->fd, level, how, &source, sizeof(source)) < 0)
-			return error_raise_call(op->error, errno, "setsockopt", "%s, a multicast source on interface %s",
-						f->describe, g->ifname);
+			return error_raise_call(op->error, errno, "setsockopt",
+						"%s, a multicast source on interface %s", f->describe, g->ifname);
 	}
 	return 0;
 }

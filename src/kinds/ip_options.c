@@ -20,10 +20,10 @@
  */
 
 #ifndef IP_RECVERR_RFC4884
-#define IP_RECVERR_RFC4884 26         /* Linux 5.9 */
+#define IP_RECVERR_RFC4884 26 /* Linux 5.9 */
 #endif
 #ifndef IP_LOCAL_PORT_RANGE
-#define IP_LOCAL_PORT_RANGE 51        /* Linux 6.3 */
+#define IP_LOCAL_PORT_RANGE 51 /* Linux 6.3 */
 #endif
 #ifndef IPV6_RECVERR_RFC4884
 #define IPV6_RECVERR_RFC4884 31
@@ -38,10 +38,10 @@
 #define UDPLITE_RECV_CSCOV 11
 
 enum shape {
-	VALUE,           /* an int */
-	IFINDEX,         /* an int, the index of an interface; the image has its name */
-	IFINDEX_NET,     /* the same in network order */
-	DATA,            /* bytes */
+	VALUE,	     /* an int */
+	IFINDEX,     /* an int, the index of an interface; the image has its name */
+	IFINDEX_NET, /* the same in network order */
+	DATA,	     /* bytes */
 };
 
 /* In the order in which a restore sets them. */
@@ -50,9 +50,12 @@ static const struct ip_option {
 	int level, option;
 	enum shape shape;
 	bool late;
-	bool only6;      /* of an IPv6 socket, which may speak IPv4 too; for IPv4 the message has a field */
+	bool only6; /* of an IPv6 socket, which may speak IPv4 too; for IPv4 the message has a field */
 } ip_options[] = {
-#define OPT(LEVEL, OPTION, ...) { .name = #OPTION, .level = LEVEL, .option = OPTION, ##__VA_ARGS__ }
+#define OPT(LEVEL, OPTION, ...)                                                  \
+	{                                                                        \
+		.name = #OPTION, .level = LEVEL, .option = OPTION, ##__VA_ARGS__ \
+	}
 	OPT(IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT),
 	OPT(IPPROTO_IP, IP_TRANSPARENT),
 	OPT(IPPROTO_IP, IP_TOS, .only6 = true),
@@ -123,7 +126,7 @@ static const struct ip_option {
 	OPT(SOL_SOCKET, SO_PEEK_OFF, .late = true),
 };
 
-#define DATA_MAX 2048u    /* extension headers of IPv6; the options of IPv4 have 40 bytes */
+#define DATA_MAX 2048u /* extension headers of IPv6; the options of IPv4 have 40 bytes */
 
 /* The levels that the protocol understands. UDP's is the same number for UDP-Lite; SOL_RAW has other options for IPv4. */
 static bool option_fits(const InetSkEntry *m, const struct ip_option *o)
@@ -187,7 +190,8 @@ static int dump_data(struct operation *op, const struct fd_facts *f, const struc
 	return e->data.data ? 0 : raise_no_memory(op);
 }
 
-static int dump_value(struct operation *op, const struct fd_facts *f, int fresh, const struct ip_option *o, InetSkEntry *m)
+static int dump_value(struct operation *op, const struct fd_facts *f, int fresh, const struct ip_option *o,
+		      InetSkEntry *m)
 {
 	int value, common;
 	char name[IF_NAMESIZE];
@@ -205,7 +209,7 @@ static int dump_value(struct operation *op, const struct fd_facts *f, int fresh,
 	if (o->shape == VALUE)
 		return 0;
 	if (!if_indextoname(o->shape == IFINDEX ? (unsigned)value : ntohl((uint32_t)value), name)) {
-		m->n_firn_options--;    /* the interface is gone, and what is sent goes nowhere */
+		m->n_firn_options--; /* the interface is gone, and what is sent goes nowhere */
 		return 0;
 	}
 	e->ifname = arena_strdup(&op->arena, name);
@@ -229,7 +233,8 @@ static void dump_known(int fd, int fresh, InetSkEntry *m)
 	}
 	if (v6)
 		return;
-	if (get_int(fd, level, IP_TTL, &value) == 0 && (get_int(fresh, level, IP_TTL, &common) < 0 || common != value)) {
+	if (get_int(fd, level, IP_TTL, &value) == 0 &&
+	    (get_int(fresh, level, IP_TTL, &common) < 0 || common != value)) {
 		ip->has_ttl = true;
 		ip->ttl = (uint32_t)value;
 	}
@@ -282,7 +287,8 @@ static const struct ip_option *option_find(const FirnIpOption *e)
 
 int ip_options_decode(struct operation *op, const struct file *f, const InetSkEntry *m)
 {
-	if (m->ip_opts && ((m->ip_opts->has_tos && m->ip_opts->tos > 255) || (m->ip_opts->has_ttl && m->ip_opts->ttl > 255)))
+	if (m->ip_opts &&
+	    ((m->ip_opts->has_tos && m->ip_opts->tos > 255) || (m->ip_opts->has_ttl && m->ip_opts->ttl > 255)))
 		return raise_damaged(op, f, "an option of an IP socket");
 	if (m->n_firn_options > ARRAY_SIZE(ip_options))
 		return raise_damaged(op, f, "the list of options of an IP socket");
@@ -321,11 +327,13 @@ static int apply_one(struct operation *op, const struct file *f, const struct ip
 	if (o->shape != VALUE) {
 		index = if_nametoindex(e->ifname);
 		if (index == 0)
-			return error_raise_call(op->error, errno, "if_nametoindex", "%s, %s, interface %s", f->describe, o->name,
-						e->ifname);
+			return error_raise_call(op->error, errno, "if_nametoindex", "%s, %s, interface %s", f->describe,
+						o->name, e->ifname);
 	}
 	return set_int(op, f, o->level, o->option, o->name,
-		       o->shape == VALUE ? e->value : o->shape == IFINDEX ? (int)index : (int)htonl(index));
+		       o->shape == VALUE     ? e->value
+		       : o->shape == IFINDEX ? (int)index
+					     : (int)htonl(index));
 }
 
 static int apply_all(struct operation *op, const struct file *f, const InetSkEntry *m, bool late)

@@ -24,7 +24,7 @@
 #define GROUP_WORDS_MAX 1024u
 
 #ifndef NETLINK_GET_STRICT_CHK
-#define NETLINK_GET_STRICT_CHK 12    /* Linux 4.20 */
+#define NETLINK_GET_STRICT_CHK 12 /* Linux 4.20 */
 #endif
 static const struct {
 	const char *name;
@@ -62,7 +62,8 @@ static int netlink_check(struct operation *op, const struct fd_facts *f)
 		return error_raise_call(op->error, errno, "getsockopt(SO_MEMINFO)", "%s", facts_describe(op, f));
 	if (info[SK_MEMINFO_RMEM_ALLOC] == 0)
 		return 0;
-	(void)error_raise(op->error, EOPNOTSUPP, "%s: a netlink socket with unread messages of the kernel is not carried",
+	(void)error_raise(op->error, EOPNOTSUPP,
+			  "%s: a netlink socket with unread messages of the kernel is not carried",
 			  facts_describe(op, f));
 	error_hint(op->error, "Let the program read them, then dump again.");
 	return -EOPNOTSUPP;
@@ -124,7 +125,8 @@ static int dump_peer(struct operation *op, const struct file *f, NetlinkSkEntry 
 	if (r < 0 || !d)
 		return r;
 	if (d->flags & NDIAG_FLAG_CB_RUNNING) {
-		(void)error_raise(op->error, EOPNOTSUPP, "%s: a netlink socket with a half-read list of the kernel is not carried",
+		(void)error_raise(op->error, EOPNOTSUPP,
+				  "%s: a netlink socket with a half-read list of the kernel is not carried",
 				  facts_describe(op, &f->facts));
 		error_hint(op->error, "Let the program read it, then dump again.");
 		return -EOPNOTSUPP;
@@ -211,8 +213,8 @@ static int join_groups(struct operation *op, const struct file *f, const Netlink
 
 			if ((m->groups[i] & 1u << bit) &&
 			    setsockopt(f->fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof(group)) < 0)
-				return error_raise_call(op->error, errno, "setsockopt(NETLINK_ADD_MEMBERSHIP)", "%s, group %u",
-							f->describe, group);
+				return error_raise_call(op->error, errno, "setsockopt(NETLINK_ADD_MEMBERSHIP)",
+							"%s, group %u", f->describe, group);
 		}
 	}
 	return 0;
@@ -230,7 +232,8 @@ static int netlink_create(struct operation *op, struct file *f)
 	for (size_t i = 0; i < ARRAY_SIZE(netlink_options); i++) {
 		if ((m->firn_options & 1u << netlink_options[i].option) &&
 		    setsockopt(f->fd, SOL_NETLINK, netlink_options[i].option, &on, sizeof(on)) < 0)
-			return error_raise_call(op->error, errno, "setsockopt", "%s, %s", f->describe, netlink_options[i].name);
+			return error_raise_call(op->error, errno, "setsockopt", "%s, %s", f->describe,
+						netlink_options[i].name);
 	}
 	r = socket_opts_before_bind(op, f->fd, m->opts, f->describe);
 	if (r < 0)
@@ -238,7 +241,8 @@ static int netlink_create(struct operation *op, struct file *f)
 	if (m->portid != 0 && bind(f->fd, (struct sockaddr *)&name, sizeof(name)) < 0) {
 		(void)error_raise_call(op->error, errno, "bind", "%s", f->describe);
 		if (errno == EADDRINUSE)
-			error_hint(op->error, "Another process has a netlink socket with that port (/proc/net/netlink).");
+			error_hint(op->error,
+				   "Another process has a netlink socket with that port (/proc/net/netlink).");
 		return -errno;
 	}
 	return 0;
@@ -247,7 +251,8 @@ static int netlink_create(struct operation *op, struct file *f)
 static int netlink_finish(struct operation *op, struct file *f)
 {
 	const NetlinkSkEntry *m = f->entry->nlsk;
-	struct sockaddr_nl peer = { .nl_family = AF_NETLINK, .nl_pid = m->dst_portid,
+	struct sockaddr_nl peer = { .nl_family = AF_NETLINK,
+				    .nl_pid = m->dst_portid,
 				    .nl_groups = m->dst_group ? 1u << (m->dst_group - 1) : 0 };
 	int r;
 

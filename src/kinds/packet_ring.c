@@ -99,13 +99,19 @@ int packet_ring_dump(struct operation *op, const struct packet_ring_diag *d, Pac
 
 int packet_ring_make(struct operation *op, const struct file *f, unsigned version, int option, const PacketRing *m)
 {
-	struct tpacket_req3 req = { .tp_block_size = m->block_size, .tp_block_nr = m->block_nr, .tp_frame_size = m->frame_size,
-				    .tp_frame_nr = m->frame_nr, .tp_retire_blk_tov = m->retire_tmo,
-				    .tp_sizeof_priv = m->sizeof_priv, .tp_feature_req_word = m->features };
+	struct tpacket_req3 req = { .tp_block_size = m->block_size,
+				    .tp_block_nr = m->block_nr,
+				    .tp_frame_size = m->frame_size,
+				    .tp_frame_nr = m->frame_nr,
+				    .tp_retire_blk_tov = m->retire_tmo,
+				    .tp_sizeof_priv = m->sizeof_priv,
+				    .tp_feature_req_word = m->features };
 
 	/* The shorter request of the other versions is its beginning. */
-	if (setsockopt(f->fd, SOL_PACKET, option, &req, version == TPACKET_V3 ? sizeof(req) : sizeof(struct tpacket_req)) < 0)
+	if (setsockopt(f->fd, SOL_PACKET, option, &req,
+		       version == TPACKET_V3 ? sizeof(req) : sizeof(struct tpacket_req)) < 0)
 		return error_raise_call(op->error, errno, "setsockopt", "%s, %s of %u blocks of %u bytes", f->describe,
-					option == PACKET_RX_RING ? "PACKET_RX_RING" : "PACKET_TX_RING", m->block_nr, m->block_size);
+					option == PACKET_RX_RING ? "PACKET_RX_RING" : "PACKET_TX_RING", m->block_nr,
+					m->block_size);
 	return 0;
 }

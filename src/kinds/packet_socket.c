@@ -25,7 +25,7 @@
  * PACKET_STATISTICS begin anew, for reading them clears them.
  */
 #ifndef PACKET_VNET_HDR_SZ
-#define PACKET_VNET_HDR_SZ 24    /* Linux 6.5 */
+#define PACKET_VNET_HDR_SZ 24 /* Linux 6.5 */
 #endif
 #define NO_FANOUT UINT32_MAX
 #define FANOUT_TYPE(fanout) ((fanout) >> 16 & 0xff)
@@ -65,7 +65,9 @@ static int find(struct operation *op, const struct fd_facts *f, const struct pac
 			return 0;
 		}
 	}
-	return r < 0 ? r : error_raise(op->error, ENOENT, "%s: the kernel lists no such packet socket", facts_describe(op, f));
+	return r < 0 ? r
+		     : error_raise(op->error, ENOENT, "%s: the kernel lists no such packet socket",
+				   facts_describe(op, f));
 }
 
 static int packet_check(struct operation *op, const struct fd_facts *f)
@@ -79,13 +81,16 @@ static int packet_check(struct operation *op, const struct fd_facts *f)
 	if (r < 0)
 		return r;
 	if (d->type == SOCK_PACKET) {
-		(void)error_raise(op->error, EOPNOTSUPP, "%s: a packet socket of the obsolete type SOCK_PACKET is not carried",
+		(void)error_raise(op->error, EOPNOTSUPP,
+				  "%s: a packet socket of the obsolete type SOCK_PACKET is not carried",
 				  facts_describe(op, f));
 		error_hint(op->error, "Let the program use SOCK_RAW, or close it before the dump.");
 		return -EOPNOTSUPP;
 	}
-	if (d->has_fanout && (FANOUT_TYPE(d->fanout) == PACKET_FANOUT_CBPF || FANOUT_TYPE(d->fanout) == PACKET_FANOUT_EBPF)) {
-		(void)error_raise(op->error, EOPNOTSUPP, "%s: the BPF program of its PACKET_FANOUT group is not carried",
+	if (d->has_fanout &&
+	    (FANOUT_TYPE(d->fanout) == PACKET_FANOUT_CBPF || FANOUT_TYPE(d->fanout) == PACKET_FANOUT_EBPF)) {
+		(void)error_raise(op->error, EOPNOTSUPP,
+				  "%s: the BPF program of its PACKET_FANOUT group is not carried",
 				  facts_describe(op, f));
 		error_hint(op->error, "The kernel does not give it back: use another kind of group.");
 		return -EOPNOTSUPP;
@@ -149,7 +154,7 @@ static void dump_options(int fd, const struct packet_diag *d, PacketSockEntry *m
 	m->firn_qdisc_bypass = get_option(fd, PACKET_QDISC_BYPASS);
 	m->has_firn_qdisc_bypass = m->firn_qdisc_bypass != 0;
 	m->firn_vnet_hdr_size = get_option(fd, PACKET_VNET_HDR_SZ);
-	m->has_firn_vnet_hdr_size = m->firn_vnet_hdr_size > 10;    /* 10: what PACKET_VNET_HDR gives */
+	m->has_firn_vnet_hdr_size = m->firn_vnet_hdr_size > 10; /* 10: what PACKET_VNET_HDR gives */
 	m->has_fanout = d->has_fanout;
 	if (d->has_fanout)
 		m->fanout = d->fanout;
@@ -210,7 +215,8 @@ int files_find_ring(struct operation *op, struct task *t, const struct proc_map 
 			return 0;
 		}
 	}
-	(void)error_raise(op->error, EOPNOTSUPP, "pid %d (%s), mapping %llx → %s: the ring of a socket that is open nowhere in the tree",
+	(void)error_raise(op->error, EOPNOTSUPP,
+			  "pid %d (%s), mapping %llx → %s: the ring of a socket that is open nowhere in the tree",
 			  t->pid, t->comm, (unsigned long long)m->start, m->path);
 	error_hint(op->error, "Let the program unmap it, or keep its packet socket open.");
 	return -EOPNOTSUPP;
@@ -224,7 +230,9 @@ static void packet_describe(const FileEntry *entry, char *buf, size_t size)
 
 	if (m)
 		(void)snprintf(buf, size, "packet socket of protocol %04x on %s", ntohs((uint16_t)m->protocol),
-			       m->firn_ifname ? m->firn_ifname : m->ifindex ? "an interface" : "every interface");
+			       m->firn_ifname ? m->firn_ifname
+			       : m->ifindex   ? "an interface"
+					      : "every interface");
 }
 
 static int packet_decode(struct operation *op, struct file *f)
@@ -286,13 +294,15 @@ static int join_groups(struct operation *op, const struct file *f, const PacketS
 		const PacketMclist *e = m->mclist[i];
 		struct {
 			struct packet_mreq req;
-			uint8_t more[24];    /* the kernel takes addresses of 32 bytes */
-		} q = { .req = { .mr_ifindex = (int)e->index, .mr_type = (unsigned short)e->type,
+			uint8_t more[24]; /* the kernel takes addresses of 32 bytes */
+		} q = { .req = { .mr_ifindex = (int)e->index,
+				 .mr_type = (unsigned short)e->type,
 				 .mr_alen = (unsigned short)e->addr.len } };
 
 		memcpy(q.req.mr_address, e->addr.data, e->addr.len);
 		if (setsockopt(f->fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &q, sizeof(q)) < 0)
-			return error_raise_call(op->error, errno, "setsockopt(PACKET_ADD_MEMBERSHIP)", "%s", f->describe);
+			return error_raise_call(op->error, errno, "setsockopt(PACKET_ADD_MEMBERSHIP)", "%s",
+						f->describe);
 	}
 	return 0;
 }
@@ -317,7 +327,9 @@ static int packet_create(struct operation *op, struct file *f)
 
 static int do_bind(struct operation *op, const struct file *f, const PacketSockEntry *m)
 {
-	struct sockaddr_ll name = { .sll_family = AF_PACKET, .sll_protocol = (uint16_t)m->protocol, .sll_ifindex = (int)m->ifindex };
+	struct sockaddr_ll name = { .sll_family = AF_PACKET,
+				    .sll_protocol = (uint16_t)m->protocol,
+				    .sll_ifindex = (int)m->ifindex };
 	uint32_t fanout = m->has_fanout ? m->fanout : NO_FANOUT;
 
 	if (m->firn_ifname) {
@@ -328,7 +340,8 @@ static int do_bind(struct operation *op, const struct file *f, const PacketSockE
 	if ((m->protocol || m->ifindex) && bind(f->fd, (struct sockaddr *)&name, sizeof(name)) < 0)
 		return error_raise_call(op->error, errno, "bind", "%s", f->describe);
 	if (fanout != NO_FANOUT && setsockopt(f->fd, SOL_PACKET, PACKET_FANOUT, &fanout, sizeof(fanout)) < 0)
-		return error_raise_call(op->error, errno, "setsockopt(PACKET_FANOUT)", "%s, group %u", f->describe, fanout & 0xffff);
+		return error_raise_call(op->error, errno, "setsockopt(PACKET_FANOUT)", "%s, group %u", f->describe,
+					fanout & 0xffff);
 	return 0;
 }
 

@@ -51,7 +51,8 @@ int socket_filter_dump(struct operation *op, const struct fd_facts *f, SkOptsEnt
 		m->has_firn_lock_filter = m->firn_lock_filter = true;
 	n = filter_length(f->fd);
 	if (n <= 0)
-		return n < 0 ? error_raise_call(op->error, -n, "getsockopt(SO_GET_FILTER)", "%s", facts_describe(op, f)) : 0;
+		return n < 0 ? error_raise_call(op->error, -n, "getsockopt(SO_GET_FILTER)", "%s", facts_describe(op, f))
+			     : 0;
 	len = (socklen_t)n;
 	if (getsockopt(f->fd, SOL_SOCKET, SO_GET_FILTER, code, &len) < 0)
 		return error_raise_call(op->error, errno, "getsockopt(SO_GET_FILTER)", "%s", facts_describe(op, f));

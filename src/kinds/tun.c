@@ -29,7 +29,8 @@
 #define TUN_MAJOR 10u
 #define TUN_MINOR 200u
 /* What TUNSETIFF takes. */
-#define TUN_KEPT (IFF_TUN | IFF_TAP | IFF_NO_PI | IFF_ONE_QUEUE | IFF_VNET_HDR | IFF_MULTI_QUEUE | IFF_NAPI | IFF_NAPI_FRAGS)
+#define TUN_KEPT \
+	(IFF_TUN | IFF_TAP | IFF_NO_PI | IFF_ONE_QUEUE | IFF_VNET_HDR | IFF_MULTI_QUEUE | IFF_NAPI | IFF_NAPI_FRAGS)
 
 static bool tun_recognise(const struct fd_facts *f)
 {
@@ -55,8 +56,10 @@ static int tun_check(struct operation *op, const struct fd_facts *f)
 	if (r < 0)
 		return error_raise_call(op->error, -r, "ioctl(TUNGETIFF)", "%s", facts_describe(op, f));
 	if (!(ifr.ifr_flags & IFF_PERSIST)) {
-		(void)error_raise(op->error, EOPNOTSUPP, "%s: %.15s goes when its program ends, with its addresses and routes, and is not carried",
-				  facts_describe(op, f), ifr.ifr_name);
+		(void)error_raise(
+			op->error, EOPNOTSUPP,
+			"%s: %.15s goes when its program ends, with its addresses and routes, and is not carried",
+			facts_describe(op, f), ifr.ifr_name);
 		error_hint(op->error, "Make the device persistent: ip tuntap add, or TUNSETPERSIST.");
 		return -EOPNOTSUPP;
 	}
@@ -122,7 +125,8 @@ static int tun_dump(struct operation *op, struct file *f)
 		m->firn_sndbuf = (uint32_t)value;
 	}
 	if (poll(&poll_fd, 1, 0) > 0 && (poll_fd.revents & POLLIN))
-		log_warn(f->facts.task->pid, "%s → %s: packets that wait to be read are dropped", f->facts.what, m->netdev);
+		log_warn(f->facts.task->pid, "%s → %s: packets that wait to be read are dropped", f->facts.what,
+			 m->netdev);
 	return 0;
 }
 
@@ -133,8 +137,8 @@ static void tun_describe(const FileEntry *entry, char *buf, size_t size)
 	const TunfileEntry *m = entry->tunf;
 
 	if (m)
-		(void)snprintf(buf, size, "/dev/net/tun, %s%.15s%s", m->netdev ? "device " : "no device", m->netdev ? m->netdev : "",
-			       m->has_detached && m->detached ? ", detached queue" : "");
+		(void)snprintf(buf, size, "/dev/net/tun, %s%.15s%s", m->netdev ? "device " : "no device",
+			       m->netdev ? m->netdev : "", m->has_detached && m->detached ? ", detached queue" : "");
 }
 
 static int tun_decode(struct operation *op, struct file *f)
@@ -146,8 +150,8 @@ static int tun_decode(struct operation *op, struct file *f)
 	    m->firn_sndbuf > INT32_MAX)
 		return raise_damaged(op, f, "the tun device");
 	if (m->netdev && !m->has_firn_iff)
-		return error_raise(op->error, EOPNOTSUPP, "files.img: file %u: a tun device of a network namespace is not carried yet",
-				   f->id);
+		return error_raise(op->error, EOPNOTSUPP,
+				   "files.img: file %u: a tun device of a network namespace is not carried yet", f->id);
 	tun_describe(f->entry, text, sizeof(text));
 	f->describe = arena_strdup(&op->arena, text);
 	return f->describe ? 0 : raise_no_memory(op);

@@ -25,8 +25,8 @@
 
 static bool is_udp(int type, int protocol)
 {
-	return type == SOCK_DGRAM && (protocol == IPPROTO_UDP || protocol == IPPROTO_UDPLITE || protocol == IPPROTO_ICMP ||
-				      protocol == IPPROTO_ICMPV6);
+	return type == SOCK_DGRAM && (protocol == IPPROTO_UDP || protocol == IPPROTO_UDPLITE ||
+				      protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6);
 }
 
 static bool udp_recognise(const struct fd_facts *f)
@@ -42,7 +42,7 @@ static int check_send_queue(struct operation *op, const struct fd_facts *f)
 	socklen_t len = sizeof(cork);
 
 	if (getsockopt(f->fd, IPPROTO_UDP, UDP_CORK, &cork, &len) < 0)
-		return 0;    /* a ping socket */
+		return 0; /* a ping socket */
 	for (int i = 0; i < CARD_TURNS; i++) {
 		if (ioctl(f->fd, SIOCOUTQ, &bytes) < 0)
 			return error_raise_call(op->error, errno, "ioctl(SIOCOUTQ)", "%s", facts_describe(op, f));
@@ -50,10 +50,12 @@ static int check_send_queue(struct operation *op, const struct fd_facts *f)
 			return 0;
 		if (cork || recorder_cancelled())
 			break;
-		recorder_step(f->task->pid, f->task->comm, "wait", "for datagrams of %s that are not sent yet", f->what);
+		recorder_step(f->task->pid, f->task->comm, "wait", "for datagrams of %s that are not sent yet",
+			      f->what);
 		(void)poll(NULL, 0, CARD_TURN_MS);
 	}
-	(void)error_raise(op->error, EOPNOTSUPP, "%s: UDP socket %s holds data that waits for more (UDP_CORK or MSG_MORE)",
+	(void)error_raise(op->error, EOPNOTSUPP,
+			  "%s: UDP socket %s holds data that waits for more (UDP_CORK or MSG_MORE)",
 			  facts_describe(op, f), inet_ends_text(op, f->fd));
 	error_hint(op->error, "Let the program send it, then dump again.");
 	return -EOPNOTSUPP;

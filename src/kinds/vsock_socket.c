@@ -46,20 +46,22 @@ static int vsock_check(struct operation *op, const struct fd_facts *f)
 	if (r < 0)
 		return r;
 	if (getpeername(f->fd, (struct sockaddr *)&peer, &len) == 0) {
-		(void)error_raise(op->error, EOPNOTSUPP, "%s: a vsock connection to %u:%u is not carried", facts_describe(op, f),
-				  peer.svm_cid, peer.svm_port);
+		(void)error_raise(op->error, EOPNOTSUPP, "%s: a vsock connection to %u:%u is not carried",
+				  facts_describe(op, f), peer.svm_cid, peer.svm_port);
 		error_hint(op->error, "Close it before the dump: its other end is in another machine.");
 		return -EOPNOTSUPP;
 	}
 	if (is_listening(f->fd) && poll(&poll_fd, 1, 0) > 0) {
-		(void)error_raise(op->error, EOPNOTSUPP, "%s: a vsock connection waits to be accepted, which is not carried",
+		(void)error_raise(op->error, EOPNOTSUPP,
+				  "%s: a vsock connection waits to be accepted, which is not carried",
 				  facts_describe(op, f));
 		error_hint(op->error, "Let the program accept it, then dump again.");
 		return -EOPNOTSUPP;
 	}
 	len = sizeof(type);
 	if (getsockopt(f->fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0 && type == SOCK_DGRAM) {
-		(void)error_raise(op->error, EOPNOTSUPP, "%s: a vsock datagram socket is not carried", facts_describe(op, f));
+		(void)error_raise(op->error, EOPNOTSUPP, "%s: a vsock datagram socket is not carried",
+				  facts_describe(op, f));
 		error_hint(op->error, "Let the program close it before the dump.");
 		return -EOPNOTSUPP;
 	}
@@ -78,7 +80,9 @@ static int vsock_dump(struct operation *op, struct file *f)
 {
 	FirnVsockEntry *m = arena_alloc(&op->arena, sizeof(*m));
 	struct sockaddr_vm name = { 0 };
-	struct { int64_t sec, usec; } tv = { 0 };
+	struct {
+		int64_t sec, usec;
+	} tv = { 0 };
 	socklen_t len = sizeof(name);
 	int type = 0, fd = f->facts.fd, r;
 
@@ -148,7 +152,9 @@ static int vsock_decode(struct operation *op, struct file *f)
 
 static int set_options(struct operation *op, const struct file *f, const FirnVsockEntry *m)
 {
-	struct { int64_t sec, usec; } tv = { (int64_t)m->connect_sec, (int64_t)m->connect_usec };
+	struct {
+		int64_t sec, usec;
+	} tv = { (int64_t)m->connect_sec, (int64_t)m->connect_usec };
 	/* The kernel keeps the size between the two bounds. */
 	const struct {
 		int option;
@@ -160,11 +166,13 @@ static int set_options(struct operation *op, const struct file *f, const FirnVso
 	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
 		if (get_u64(f->fd, sizes[i].option) != sizes[i].value &&
 		    setsockopt(f->fd, AF_VSOCK, sizes[i].option, &sizes[i].value, sizeof(sizes[i].value)) < 0)
-			return error_raise_call(op->error, errno, "setsockopt", "%s, the size of its buffer", f->describe);
+			return error_raise_call(op->error, errno, "setsockopt", "%s, the size of its buffer",
+						f->describe);
 	}
 	if (m->has_connect_sec && (tv.sec || tv.usec) &&
 	    setsockopt(f->fd, AF_VSOCK, SO_VM_SOCKETS_CONNECT_TIMEOUT, &tv, sizeof(tv)) < 0)
-		return error_raise_call(op->error, errno, "setsockopt(SO_VM_SOCKETS_CONNECT_TIMEOUT)", "%s", f->describe);
+		return error_raise_call(op->error, errno, "setsockopt(SO_VM_SOCKETS_CONNECT_TIMEOUT)", "%s",
+					f->describe);
 	return 0;
 }
 

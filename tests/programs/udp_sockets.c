@@ -456,6 +456,67 @@ static void odd(void)
 		check_name(link, &local, sizeof(local), false);
 }
 
+/* What waits to be read, with its senders: one that is gone, one that is connected; an empty one; a large one. */
+static void queued(int family)
+{
+	struct sockaddr_in6 a, b, any, from, names[2];
+	struct sockaddr_in four = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t len, l;
+	int fd = bound(family, 0, &a, &len), wide = make(family, 0), senders[2] = { bound(family, 0, &names[0], &len), bound(family, 0, &names[1], &len) };
+	int joined = bound(family, 0, &b, &len), v4 = make(AF_INET, 0);
+	static char big[20000], buf[30000];
+	char control[256];
+	struct iovec iov = { buf, sizeof(buf) };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control) };
+	struct pollfd p = { .events = POLLIN };
+
+	pattern_fill(big, sizeof(big), 5);
+	loopback(family, 0, &any, &len);
+	if (family == AF_INET)
+		((struct sockaddr_in *)&any)->sin_addr.s_addr = 0;
+	else
+		any.sin6_addr = in6addr_any;
+	MUST(bind(wide, (struct sockaddr *)&any, len));
+	MUST(getsockname(wide, (struct sockaddr *)&any, &len));
+	set(wide, IPPROTO_IP, IP_PKTINFO, 1);
+	set(wide, IPPROTO_IP, IP_RECVTTL, 1);
+	set(senders[1], family == AF_INET ? IPPROTO_IP : IPPROTO_IPV6, family == AF_INET ? IP_TTL : IPV6_UNICAST_HOPS, 44);
+	MUST(connect(joined, (struct sockaddr *)&names[1], len));
+	MUST(sendto(senders[0], "one", 3, 0, (struct sockaddr *)&a, len));
+	MUST(sendto(senders[1], "", 0, 0, (struct sockaddr *)&a, len));
+	MUST(sendto(senders[0], big, sizeof(big), 0, (struct sockaddr *)&a, len));
+	MUST(sendto(senders[1], "four", 4, 0, (struct sockaddr *)&a, len));
+	MUST(sendto(senders[1], "peer", 4, 0, (struct sockaddr *)&b, len));
+	set(v4, IPPROTO_IP, IP_TTL, 33);
+	four.sin_port = family == AF_INET ? ((struct sockaddr_in *)&any)->sin_port : any.sin6_port;
+	four.sin_addr.s_addr = htonl(INADDR_LOOPBACK + 4);
+	MUST(sendto(v4, "v4", 2, 0, (struct sockaddr *)&four, sizeof(four)));
+	close(senders[0]);
+	snapshot_take(fd, &shot[0]);
+	check_ready();
+	snapshot_compare(fd, &shot[0], "receiver");
+	for (int i = 0; i < 4; i++) {
+		static const ssize_t sizes[] = { 3, 0, sizeof(big), 4 };
+
+		memset(&from, 0, sizeof(from));
+		l = sizeof(from);
+		CHECK_EQ(recvfrom(fd, buf, sizeof(buf), MSG_DONTWAIT, (struct sockaddr *)&from, &l), sizes[i], "length");
+		CHECK(l == len && !memcmp(&from, &names[i % 2], len), "sender %d", i);
+		if (i == 2)
+			CHECK_PATTERN(buf, sizeof(big), 5, "content");
+	}
+	CHECK(recv(fd, buf, 1, MSG_DONTWAIT) == -1 && errno == EAGAIN, "more than there was");
+	CHECK(recv(joined, buf, sizeof(buf), MSG_DONTWAIT) == 4 && !memcmp(buf, "peer", 4), "the connected one has nothing");
+	p.fd = wide;
+	CHECK(poll(&p, 1, 0) == 1 && recvmsg(wide, &msg, MSG_DONTWAIT) == 2, "the wide one has nothing");
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(&msg); c; c = CMSG_NXTHDR(&msg, c)) {
+		if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_TTL)
+			CHECK_EQ(*(int *)CMSG_DATA(c), 33, "TTL");
+		else if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO)
+			CHECK(((struct in_pktinfo *)CMSG_DATA(c))->ipi_addr.s_addr == four.sin_addr.s_addr, "destination");
+	}
+}
+
 /* Data that waits for more cannot be carried. */
 static void corked(void)
 {
@@ -502,6 +563,10 @@ int main(int argc, char **argv)
 		groups(AF_INET6);
 	else if (!strcmp(mode, "odd"))
 		odd();
+	else if (!strcmp(mode, "queued4"))
+		queued(AF_INET);
+	else if (!strcmp(mode, "queued6"))
+		queued(AF_INET6);
 	else if (!strcmp(mode, "corked"))
 		corked();
 	else
