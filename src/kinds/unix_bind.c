@@ -130,11 +130,11 @@ static const char *place_of(struct operation *op, const UnixSkEntry *m)
  * its socket. That serves names which lead elsewhere than to the file, and those of files that are gone.
  */
 struct passing_call {
-	int fd;             /* the socket */
-	int folder;         /* the passing folder */
-	char name[32];      /* its name in target */
-	int target;         /* the folder that the file goes to */
-	const char *base;   /* its name there; NULL: it is deleted */
+	int fd;		  /* the socket */
+	int folder;	  /* the passing folder */
+	char name[32];	  /* its name in target */
+	int target;	  /* the folder that the file goes to */
+	const char *base; /* its name there; NULL: it is deleted */
 	struct unix_address address;
 };
 

@@ -62,7 +62,8 @@ static pid_t make_passing(const struct unix_creds *c, struct passing *p)
 	pid = sys_clone3_vfork(&args, pass, p);
 	if (pid < 0 && args.set_tid_size) {
 		/* Somebody has the number, or it cannot be chosen here. */
-		log_info(0, "a unix socket comes back with another pid than %d in SO_PEERCRED: %s", c->pid, strerror(-pid));
+		log_info(0, "a unix socket comes back with another pid than %d in SO_PEERCRED: %s", c->pid,
+			 strerror(-pid));
 		args.set_tid = args.set_tid_size = 0;
 		pid = sys_clone3_vfork(&args, pass, p);
 	}
@@ -142,8 +143,12 @@ static void creds_of_user(const struct task *user, struct unix_creds *ret)
 
 	*ret = (struct unix_creds){ 0 };
 	if (creds)
-		*ret = (struct unix_creds){ .known = true, .pid = user->pid, .uid = creds->euid, .gid = creds->egid,
-					    .groups = creds->groups, .n_groups = creds->n_groups };
+		*ret = (struct unix_creds){ .known = true,
+					    .pid = user->pid,
+					    .uid = creds->euid,
+					    .gid = creds->egid,
+					    .groups = creds->groups,
+					    .n_groups = creds->n_groups };
 }
 
 void unix_caller_of(const struct unix_socket_holder *h, struct unix_creds *ret)
@@ -152,8 +157,11 @@ void unix_caller_of(const struct unix_socket_holder *h, struct unix_creds *ret)
 
 	creds_of_user(h->user, ret);
 	if (m->has_firn_caller_pid && m->has_firn_caller_uid && m->has_firn_caller_gid)
-		*ret = (struct unix_creds){ .known = true, .pid = (pid_t)m->firn_caller_pid, .uid = m->firn_caller_uid,
-					    .gid = m->firn_caller_gid, .groups = m->firn_caller_groups,
+		*ret = (struct unix_creds){ .known = true,
+					    .pid = (pid_t)m->firn_caller_pid,
+					    .uid = m->firn_caller_uid,
+					    .gid = m->firn_caller_gid,
+					    .groups = m->firn_caller_groups,
 					    .n_groups = m->n_firn_caller_groups };
 }
 

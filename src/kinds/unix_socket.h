@@ -33,7 +33,7 @@ static inline bool unix_name_is_path(const ProtobufCBinaryData *name)
 
 /* A socket file that the restore made, and only that one, is taken away again. */
 struct unix_made {
-	const char *path;	/* NULL: none */
+	const char *path; /* NULL: none */
 	dev_t dev;
 	ino_t ino;
 };
