@@ -29,6 +29,10 @@ struct system_clone_args {
 /* In the calling process: fork-like uses only (no CLONE_VM), 0 in the child. */
 pid_t sys_clone3(const struct system_clone_args *args, size_t size);
 
+/* The same, as vfork(2): the caller waits, all signals blocked, until the child, which runs @child in the caller's memory and
+ * on its stack, has ended. CLONE_VM and CLONE_VFORK are added to the flags. */
+pid_t sys_clone3_vfork(struct system_clone_args *args, void (*child)(void *arg), void *arg);
+
 /* pidfd_open(2), Linux 5.3. The descriptor is close-on-exec. @flags: PIDFD_NONBLOCK, PIDFD_THREAD (6.9). */
 int sys_pidfd_open(pid_t pid, unsigned flags);
 /* pidfd_getfd(2), Linux 5.6; needs PTRACE_MODE_ATTACH_REALCREDS. The copy is close-on-exec. */

@@ -38,7 +38,8 @@ static void choose_by_listener(const struct unix_plan *plan, struct unix_end *e)
 {
 	const struct unix_end *owner;
 
-	if (e->inherited || e->m->type == SOCK_DGRAM || e->m->name.len == 0 || unix_name_is_path(&e->m->name) || unix_owns_name(e))
+	if (e->inherited || e->m->type == SOCK_DGRAM || e->m->name.len == 0 || unix_name_is_path(&e->m->name) ||
+	    unix_owns_name(e))
 		return;
 	owner = unix_name_owner(plan, e);
 	e->by_listener = owner && owner != e && !(e->mutual && e->peer->by_listener);

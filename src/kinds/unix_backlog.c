@@ -68,7 +68,8 @@ static int check_listener(struct operation *op, const struct file *f, const stru
 	const char *name = unix_name_text(op, d->name, d->name_len);
 
 	if (d->n_icons != d->rqueue)
-		return error_raise(op->error, ESTALE, "%s: %u connections wait to be accepted on %s, and the kernel tells of %zu",
+		return error_raise(op->error, ESTALE,
+				   "%s: %u connections wait to be accepted on %s, and the kernel tells of %zu",
 				   facts_describe(op, &f->facts), d->rqueue, name, d->n_icons);
 	for (size_t i = 0; i < d->n_icons; i++) {
 		if (!d->icons[i] || unix_tree_socket(op, d->icons[i]) || !unix_held_outside(op, d->icons[i]))
@@ -83,8 +84,9 @@ static int check_listener(struct operation *op, const struct file *f, const stru
 		return 0;
 	error_raise(op->error, EOPNOTSUPP, "%s: data waits in a connection that waits to be accepted on %s",
 		    facts_describe(op, &f->facts), name);
-	error_hint(op->error, "Only a dump that ends the tree can take it: let the program accept the connection, or dump "
-			      "without --leave-running and --leave-stopped.");
+	error_hint(op->error,
+		   "Only a dump that ends the tree can take it: let the program accept the connection, or dump "
+		   "without --leave-running and --leave-stopped.");
 	return -EOPNOTSUPP;
 }
 
@@ -127,8 +129,11 @@ static int read_caller(struct operation *op, const struct file *f, int fd, struc
 	UnixSkEntry m = UNIX_SK_ENTRY__INIT;
 	int r = unix_dump_peer_ids(op, fd, f->describe, &m);
 
-	*ret = (struct unix_creds){ .known = m.has_firn_peer_uid, .pid = (pid_t)m.firn_peer_pid, .uid = m.firn_peer_uid,
-				    .gid = m.firn_peer_gid, .groups = m.firn_peer_groups,
+	*ret = (struct unix_creds){ .known = m.has_firn_peer_uid,
+				    .pid = (pid_t)m.firn_peer_pid,
+				    .uid = m.firn_peer_uid,
+				    .gid = m.firn_peer_gid,
+				    .groups = m.firn_peer_groups,
 				    .n_groups = m.n_firn_peer_groups };
 	return r;
 }
@@ -146,7 +151,8 @@ static int take(struct operation *op, const struct file *f, struct unix_facts *f
 
 	recorder_step(f->facts.task->pid, f->facts.task->comm, "accept4", "%s", f->describe);
 	if (poll(&p, 1, 0) != 1)
-		return error_raise(op->error, ESTALE, "%s: a connection that waited to be accepted is gone", f->describe);
+		return error_raise(op->error, ESTALE, "%s: a connection that waited to be accepted is gone",
+				   f->describe);
 	taken.facts.fd = accept4(f->facts.fd, NULL, NULL, SOCK_CLOEXEC);
 	if (taken.facts.fd < 0)
 		return error_raise_call(op->error, errno, "accept4", "%s", f->describe);
@@ -196,7 +202,8 @@ static uint32_t free_inode(const struct unix_facts *facts, uint32_t *next)
 }
 
 /* The entry of a client that is gone. */
-static UnixSkEntry *add_closed(struct operation *op, struct unix_facts *facts, const struct unix_waiting *w, uint32_t *next)
+static UnixSkEntry *add_closed(struct operation *op, struct unix_facts *facts, const struct unix_waiting *w,
+			       uint32_t *next)
 {
 	struct file *f;
 	UnixSkEntry *m = unix_add_entry(op, (uint8_t)w->holder->entry->usk->type, &f);

@@ -130,11 +130,11 @@ static const char *place_of(struct operation *op, const UnixSkEntry *m)
  * its socket. That serves names which lead elsewhere than to the file, and those of files that are gone.
  */
 struct passing_call {
-	int fd;             /* the socket */
-	int folder;         /* the passing folder */
-	char name[32];      /* its name in target */
-	int target;         /* the folder that the file goes to */
-	const char *base;   /* its name there; NULL: it is deleted */
+	int fd;		  /* the socket */
+	int folder;	  /* the passing folder */
+	char name[32];	  /* its name in target */
+	int target;	  /* the folder that the file goes to */
+	const char *base; /* its name there; NULL: it is deleted */
 	struct unix_address address;
 };
 
@@ -237,7 +237,7 @@ static int bind_passing(struct operation *op, int fd, const UnixSkEntry *m, cons
 	if (m->deleted)
 		c.base = NULL;
 	recorder_step(0, NULL, "bind", "socket file %s", place);
-	r = folder < 0 ? -errno : unix_call_as(&self, call_bind_passing, &c, sizeof(c), NULL);
+	r = folder < 0 ? -errno : unix_call_as(&self, call_bind_passing, &c, NULL);
 	(void)unlinkat(target, c.name, AT_REMOVEDIR);
 	if (path)
 		recorder_name_remove(path);
@@ -360,7 +360,7 @@ int unix_name_connect(int fd, const struct unix_target *to, const struct unix_cr
 		return r;
 	recorder_step(0, NULL, "connect", "unix socket %s", path[0] ? path : path + 1);
 	/* Only the call itself is another's: SIOCUNIXFILE asks for CAP_NET_ADMIN. */
-	r = unix_call_as(as, call_connect, &c, sizeof(c), ret_pid);
+	r = unix_call_as(as, call_connect, &c, ret_pid);
 	leave_directory(back);
 	return r;
 }

@@ -41,8 +41,8 @@ static int make_pair(struct operation *op, struct unix_end *e, int fds[2])
 	int r = unix_pair_as(creds, (int)e->m->type, fds);
 
 	if (r < 0)
-		return error_raise_call(op->error, -r, "socketpair", "%s, made by pid %d, uid %u, gid %u", e->file->describe,
-					creds->pid, creds->uid, creds->gid);
+		return error_raise_call(op->error, -r, "socketpair", "%s, made by pid %d, uid %u, gid %u",
+					e->file->describe, creds->pid, creds->uid, creds->gid);
 	e->file->fd = fds[0];
 	return 0;
 }
@@ -51,8 +51,8 @@ int unix_listen_end(struct operation *op, int fd, const struct unix_end *e, cons
 {
 	int r = unix_listen_as(creds, fd, backlog);
 
-	return r < 0 ? error_raise_call(op->error, -r, "listen", "%s, made by pid %d, uid %u, gid %u", e->file->describe,
-					creds->pid, creds->uid, creds->gid)
+	return r < 0 ? error_raise_call(op->error, -r, "listen", "%s, made by pid %d, uid %u, gid %u",
+					e->file->describe, creds->pid, creds->uid, creds->gid)
 		     : 0;
 }
 
@@ -87,7 +87,8 @@ static int take_inherited(struct operation *op, struct unix_end *e)
 	(void)getsockopt(e->file->fd, SOL_SOCKET, SO_DOMAIN, &domain, &len);
 	(void)getsockopt(e->file->fd, SOL_SOCKET, SO_TYPE, &type, &len);
 	if (domain != AF_UNIX || type != (int)e->m->type)
-		return error_raise(op->error, EINVAL, "--inherit-fd for %s: it is no unix socket of the same type", key);
+		return error_raise(op->error, EINVAL, "--inherit-fd for %s: it is no unix socket of the same type",
+				   key);
 	e->named = e->connected = true;
 	e->file->opened_as_wanted = true;
 	return 0;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -12,10 +13,6 @@
 #include "kinds/unix_socket.h"
 #include "watch/recorder.h"
 
-#ifndef CLONE_FILES
-#define CLONE_FILES 0x400
-#endif
-
 /*
  * SO_PEERCRED and SO_PEERGROUPS are what the kernel noted of the caller of socketpair(), connect() or listen() (man 7
  * unix): its process, ids and groups. So a restore lets a passing process make the call that has all of these: one made
@@ -24,11 +21,12 @@
  * is the number, which stays when the passing process is gone; a pidfd of it (SO_PEERPIDFD) cannot be had.
  */
 
-/* Shared with the passing process. */
+/* It lives in the engine's memory. */
 struct passing {
+	const struct unix_creds *creds;
+	unix_call_fn call;
+	void *arg;
 	int result;
-	bool done;
-	_Alignas(16) char arg[];
 };
 
 /* Raw calls: they change the calling thread alone. Real and saved ids stay. */
@@ -42,16 +40,16 @@ static int change_ids(const struct unix_creds *c, uid_t fsuid)
 	return 0;
 }
 
-static void __attribute__((noreturn)) pass(const struct unix_creds *c, struct passing *p, unix_call_fn call)
+static void pass(void *arg)
 {
-	p->result = change_ids(c, geteuid());
+	struct passing *p = arg;
+
+	p->result = change_ids(p->creds, geteuid());
 	if (p->result == 0)
-		p->result = call(p->arg);
-	p->done = true;
-	_exit(0);
+		p->result = p->call(p->arg);
 }
 
-static pid_t make_passing(const struct unix_creds *c, struct passing *p, unix_call_fn call)
+static pid_t make_passing(const struct unix_creds *c, struct passing *p)
 {
 	struct system_clone_args args = { .flags = CLONE_FILES, .set_tid = (uint64_t)&c->pid, .set_tid_size = 1 };
 	sigset_t all, old;
@@ -61,15 +59,14 @@ static pid_t make_passing(const struct unix_creds *c, struct passing *p, unix_ca
 		args.set_tid = args.set_tid_size = 0;
 	sigfillset(&all);
 	(void)pthread_sigmask(SIG_SETMASK, &all, &old);
-	pid = sys_clone3(&args, sizeof(args));
+	pid = sys_clone3_vfork(&args, pass, p);
 	if (pid < 0 && args.set_tid_size) {
 		/* Somebody has the number, or it cannot be chosen here. */
-		log_info(0, "a unix socket comes back with another pid than %d in SO_PEERCRED: %s", c->pid, strerror(-pid));
+		log_info(0, "a unix socket comes back with another pid than %d in SO_PEERCRED: %s", c->pid,
+			 strerror(-pid));
 		args.set_tid = args.set_tid_size = 0;
-		pid = sys_clone3(&args, sizeof(args));
+		pid = sys_clone3_vfork(&args, pass, p);
 	}
-	if (pid == 0)
-		pass(c, p, call);
 	(void)pthread_sigmask(SIG_SETMASK, &old, NULL);
 	return pid;
 }
@@ -79,33 +76,23 @@ static bool are_own(const struct unix_creds *c)
 	return !c->known || (c->pid == 0 && c->uid == geteuid() && c->gid == getegid());
 }
 
-int unix_call_as(const struct unix_creds *c, unix_call_fn call, void *arg, size_t size, pid_t *ret_pid)
+int unix_call_as(const struct unix_creds *c, unix_call_fn call, void *arg, pid_t *ret_pid)
 {
-	const size_t room = sizeof(struct passing) + size;
-	struct passing *p;
+	struct passing p = { .creds = c, .call = call, .arg = arg, .result = -ECHILD };
 	pid_t pid;
-	int r;
 
+	recorder_moved(0);
 	if (are_own(c)) {
 		if (ret_pid)
 			*ret_pid = getpid();
 		return call(arg);
 	}
-	p = mmap(NULL, room, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (p == MAP_FAILED)
-		return -errno;
-	memcpy(p->arg, arg, size);
-	pid = make_passing(c, p, call);
-	/* It never waits: what it calls does not block. */
+	pid = make_passing(c, &p);
 	while (pid > 0 && waitpid(pid, NULL, __WALL) < 0 && errno == EINTR)
 		;
-	r = pid < 0 ? pid : p->done ? p->result : -ECHILD;
-	if (pid > 0)
-		memcpy(arg, p->arg, size);
-	(void)munmap(p, room);
 	if (ret_pid)
 		*ret_pid = pid;
-	return r;
+	return pid < 0 ? pid : p.result;
 }
 
 /* ---- the calls ---- */
@@ -124,7 +111,7 @@ static int call_socketpair(void *arg)
 int unix_pair_as(const struct unix_creds *c, int type, int ret_fds[2])
 {
 	struct pair_call call = { .type = type };
-	int r = unix_call_as(c, call_socketpair, &call, sizeof(call), NULL);
+	int r = unix_call_as(c, call_socketpair, &call, NULL);
 
 	if (r == 0)
 		memcpy(ret_fds, call.fds, sizeof(call.fds));
@@ -146,7 +133,7 @@ int unix_listen_as(const struct unix_creds *c, int fd, int backlog)
 {
 	struct listen_call call = { .fd = fd, .backlog = backlog };
 
-	return unix_call_as(c, call_listen, &call, sizeof(call), NULL);
+	return unix_call_as(c, call_listen, &call, NULL);
 }
 
 /* The one who holds the socket most likely made it. */
@@ -156,8 +143,12 @@ static void creds_of_user(const struct task *user, struct unix_creds *ret)
 
 	*ret = (struct unix_creds){ 0 };
 	if (creds)
-		*ret = (struct unix_creds){ .known = true, .pid = user->pid, .uid = creds->euid, .gid = creds->egid,
-					    .groups = creds->groups, .n_groups = creds->n_groups };
+		*ret = (struct unix_creds){ .known = true,
+					    .pid = user->pid,
+					    .uid = creds->euid,
+					    .gid = creds->egid,
+					    .groups = creds->groups,
+					    .n_groups = creds->n_groups };
 }
 
 void unix_caller_of(const struct unix_socket_holder *h, struct unix_creds *ret)
@@ -166,8 +157,11 @@ void unix_caller_of(const struct unix_socket_holder *h, struct unix_creds *ret)
 
 	creds_of_user(h->user, ret);
 	if (m->has_firn_caller_pid && m->has_firn_caller_uid && m->has_firn_caller_gid)
-		*ret = (struct unix_creds){ .known = true, .pid = (pid_t)m->firn_caller_pid, .uid = m->firn_caller_uid,
-					    .gid = m->firn_caller_gid, .groups = m->firn_caller_groups,
+		*ret = (struct unix_creds){ .known = true,
+					    .pid = (pid_t)m->firn_caller_pid,
+					    .uid = m->firn_caller_uid,
+					    .gid = m->firn_caller_gid,
+					    .groups = m->firn_caller_groups,
 					    .n_groups = m->n_firn_caller_groups };
 }
 

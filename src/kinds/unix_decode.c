@@ -52,7 +52,8 @@ static size_t name_length(const ProtobufCBinaryData *name)
 
 static int check_name(struct operation *op, const struct file *f, const UnixSkEntry *m)
 {
-	if (name_length(&m->name) > UNIX_NAME_MAX || (m->firn_path && (m->firn_path[0] != '/' || strlen(m->firn_path) >= PATH_MAX)))
+	if (name_length(&m->name) > UNIX_NAME_MAX ||
+	    (m->firn_path && (m->firn_path[0] != '/' || strlen(m->firn_path) >= PATH_MAX)))
 		return raise_damaged(op, f, "the name of a unix socket");
 	if (!unix_name_is_path(&m->name) || m->name.data[0] == '/')
 		return 0;
@@ -172,8 +173,8 @@ static int resolve_peer(struct operation *op, const struct unix_plan *plan, stru
 	if (e->mutual && !e->inherited)
 		return 0;
 	if (e->mutual) {
-		error_raise(op->error, EINVAL, "--inherit-fd for %s: the other end of %s is in the images too",
-			    key, e->file->describe);
+		error_raise(op->error, EINVAL, "--inherit-fd for %s: the other end of %s is in the images too", key,
+			    e->file->describe);
 		return -EINVAL;
 	}
 	if (e->inherited)
@@ -185,7 +186,8 @@ static int resolve_peer(struct operation *op, const struct unix_plan *plan, stru
 		return -EOPNOTSUPP;
 	}
 	if (e->m->type != SOCK_DGRAM) {
-		e->waiting = e->m->state == TCP_ESTABLISHED && e->peer->m->state == TCP_LISTEN && !unix_is_external(e->peer);
+		e->waiting =
+			e->m->state == TCP_ESTABLISHED && e->peer->m->state == TCP_LISTEN && !unix_is_external(e->peer);
 		return e->waiting ? 0 : raise_damaged(op, e->file, "the peer of a unix socket");
 	}
 	if (e->peer->m->name.len == 0)
@@ -205,9 +207,11 @@ static int check_receiver(struct operation *op, const struct packet *p)
 	const struct file *f = files_find(op, id);
 	const struct unix_end *e = f && f->kind == &kind_unix_socket ? f->state : NULL;
 
-	if (e && !unix_is_external(e) && !e->inherited && (p->backlog_of ? e->waiting : e->m->state != TCP_LISTEN && !e->m->firn_closed))
+	if (e && !unix_is_external(e) && !e->inherited &&
+	    (p->backlog_of ? e->waiting : e->m->state != TCP_LISTEN && !e->m->firn_closed))
 		return 0;
-	return error_raise(op->error, EINVAL, "sk-queues.img: a packet for file %u, which is no socket that takes packets", id);
+	return error_raise(op->error, EINVAL,
+			   "sk-queues.img: a packet for file %u, which is no socket that takes packets", id);
 }
 
 int unix_resolve(struct operation *op, struct unix_plan *plan)
@@ -247,4 +251,3 @@ struct unix_end *unix_name_owner(const struct unix_plan *plan, const struct unix
 	}
 	return last;
 }
-

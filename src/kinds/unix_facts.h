@@ -9,11 +9,11 @@
 
 /* A connection that accept() has not given out yet. Its own socket has no inode; the client's stands for it. */
 struct unix_waiting {
-	uint32_t listener, client;      /* inodes; client 0: it was closed */
-	uint32_t place;                 /* in the backlog, from 1 */
-	const struct file *holder;      /* the listener */
-	bool taken;                     /* by firn's accept(): what follows is known */
-	struct unix_creds caller;       /* who connected */
+	uint32_t listener, client;	/* inodes; client 0: it was closed */
+	uint32_t place;			/* in the backlog, from 1 */
+	const struct file *holder;	/* the listener */
+	bool taken;			/* by firn's accept(): what follows is known */
+	struct unix_creds caller;	/* who connected */
 	size_t first_packet, n_packets; /* in facts->packets */
 };
 

@@ -70,8 +70,8 @@ static int apply_inode(struct operation *op, const struct unix_end *e)
 	if (!e->m->has_firn_mode || !e->m->has_firn_uid || !e->m->has_firn_gid)
 		return 0;
 	if (fchown(e->file->fd, e->m->firn_uid, e->m->firn_gid) < 0)
-		return error_raise_call(op->error, errno, "fchown", "%s, to uid %u, gid %u", e->file->describe, e->m->firn_uid,
-					e->m->firn_gid);
+		return error_raise_call(op->error, errno, "fchown", "%s, to uid %u, gid %u", e->file->describe,
+					e->m->firn_uid, e->m->firn_gid);
 	if (fchmod(e->file->fd, e->m->firn_mode & 07777) < 0)
 		return error_raise_call(op->error, errno, "fchmod", "%s", e->file->describe);
 	return 0;

@@ -109,9 +109,11 @@ static int dump_place(struct operation *op, const struct file *f, const char *na
 		return 0;
 	recorder_step(f->facts.task->pid, f->facts.task->comm, "lstat", "socket file %s", now);
 	if (!is_at(now, st)) {
-		error_raise(op->error, EOPNOTSUPP, "%s: bound to %s, and its socket file is not at %s, where the kernel says it is",
+		error_raise(op->error, EOPNOTSUPP,
+			    "%s: bound to %s, and its socket file is not at %s, where the kernel says it is",
 			    facts_describe(op, &f->facts), name, now);
-		error_hint(op->error, "A socket file in another mount namespace, or hidden by a mount, is not carried.");
+		error_hint(op->error,
+			   "A socket file in another mount namespace, or hidden by a mount, is not carried.");
 		return -EOPNOTSUPP;
 	}
 	m->firn_path = arena_strdup(&op->arena, now);

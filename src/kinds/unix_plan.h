@@ -55,7 +55,8 @@ int unix_plan(struct operation *op, struct unix_plan **ret);
 int unix_resolve(struct operation *op, struct unix_plan *plan);
 
 int unix_bind_end(struct operation *op, const struct unix_plan *plan, struct unix_end *e);
-int unix_listen_end(struct operation *op, int fd, const struct unix_end *e, const struct unix_creds *creds, int backlog);
+int unix_listen_end(struct operation *op, int fd, const struct unix_end *e, const struct unix_creds *creds,
+		    int backlog);
 
 /* Which ends the two functions below make; after find_creds() of all. */
 void unix_choose_accepted(const struct unix_plan *plan);

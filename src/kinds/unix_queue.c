@@ -71,7 +71,7 @@ static int send_packet(struct operation *op, int fd, const struct packet *p, con
 		msg.msg_control = NULL;
 	call = (struct send_call){ .fd = fd, .to = to, .msg = &msg, .len = p->len };
 	/* The kernel takes the pid of a living process only (man 7 unix): one that is gone sends once more. */
-	return unix_call_as(as ? &gone : &(struct unix_creds){ 0 }, call_send, &call, sizeof(call), NULL);
+	return unix_call_as(as ? &gone : &(struct unix_creds){ 0 }, call_send, &call, NULL);
 }
 
 static struct unix_end *find_sender(const struct unix_plan *plan, const struct packet *p)

@@ -52,7 +52,8 @@ static int check_external(struct operation *op, const struct file *f, const stru
 {
 	if (d->rqueue == 0)
 		return 0;
-	error_raise(op->error, EOPNOTSUPP, "%s: %u bytes wait in its queue, and a restore is given another socket in its place",
+	error_raise(op->error, EOPNOTSUPP,
+		    "%s: %u bytes wait in its queue, and a restore is given another socket in its place",
 		    facts_describe(op, &f->facts), d->rqueue);
 	error_hint(op->error, "Let the program read them, then dump again.");
 	return -EOPNOTSUPP;
@@ -87,9 +88,11 @@ static int check_peer(struct operation *op, const struct file *f, const struct u
 	}
 	error_raise(op->error, EOPNOTSUPP, "%s: its peer is socket %u (%s) of a process outside the tree",
 		    facts_describe(op, &f->facts), d->peer, unix_name_text(op, peer->name, peer->name_len));
-	error_hint(op->error, "Dump both ends in one tree, or close the connection first, or dump with --external unix[%u] and "
-			      "restore with --inherit-fd fd[N]:socket:[%u]. --ext-unix-sk is for datagram sockets connected to a "
-			      "name.", d->ino, d->ino);
+	error_hint(op->error,
+		   "Dump both ends in one tree, or close the connection first, or dump with --external unix[%u] and "
+		   "restore with --inherit-fd fd[N]:socket:[%u]. --ext-unix-sk is for datagram sockets connected to a "
+		   "name.",
+		   d->ino, d->ino);
 	return -EOPNOTSUPP;
 }
 

@@ -33,7 +33,7 @@ static inline bool unix_name_is_path(const ProtobufCBinaryData *name)
 
 /* A socket file that the restore made, and only that one, is taken away again. */
 struct unix_made {
-	const char *path;	/* NULL: none */
+	const char *path; /* NULL: none */
 	dev_t dev;
 	ino_t ino;
 };
@@ -74,11 +74,11 @@ void unix_creds_of(const struct unix_socket_holder *h, struct unix_creds *ret);
 void unix_caller_of(const struct unix_socket_holder *h, struct unix_creds *ret);
 /*
  * A call that notes who made it, made by a passing process with these credentials (or by the engine, when that does as well):
- * by the worker alone. @call works on a copy of @arg and gives 0 or -errno; it must not block. ret_pid: who made it; may be
- * NULL. 0 or -errno, not raised.
+ * by the worker alone. @call gives 0 or -errno. What it changes in memory stays, its working and root directory do not.
+ * ret_pid: who made it; may be NULL. 0 or -errno, not raised.
  */
 typedef int (*unix_call_fn)(void *arg);
-int unix_call_as(const struct unix_creds *c, unix_call_fn call, void *arg, size_t size, pid_t *ret_pid);
+int unix_call_as(const struct unix_creds *c, unix_call_fn call, void *arg, pid_t *ret_pid);
 int unix_pair_as(const struct unix_creds *c, int type, int ret_fds[2]);
 int unix_listen_as(const struct unix_creds *c, int fd, int backlog);
 
