@@ -117,6 +117,7 @@ ENTRIES = [
     Entry("fd_proc", ("thread",), criu="opens it before the thread exists"),
     Entry("fd_many"),
     Entry("fd_owner"),
+    Entry("fd_owner", ("thread",)),
     *each("file_locks", "posix", "flock", "ofd", "lease", options=("--file-locks",)),
     *each("unix_sockets", "stream", "dgram", "seqpacket", "listen", "shutdown", "passed"),
     Entry("unix_sockets", ("named",), criu="the queued datagram's sender is lost"),
