@@ -9,10 +9,10 @@
  */
 struct dead_task {
 	struct dead_task *next;
-	pid_t pid;              /* wanted; 0: any */
-	uint64_t key;           /* with pid 0: what makes two pidfds those of one task */
-	int exit_code;          /* as wait() gives it, 0 unknown */
-	struct task *helper;    /* once it lives */
+	pid_t pid;	     /* wanted; 0: any */
+	uint64_t key;	     /* with pid 0: what makes two pidfds those of one task */
+	int exit_code;	     /* as wait() gives it, 0 unknown */
+	struct task *helper; /* once it lives */
 };
 
 /* Finds or adds it. NULL: no memory, raised. */

@@ -22,7 +22,7 @@
 /* Of linux/fanotify.h, where some are younger than the C library's header. */
 #define MARK_SURVIVES_MODIFY 0x40u
 #define MARK_EVICTABLE 0x200u
-#define MARK_IGNORE 0x400u /* Linux 6.0 */
+#define MARK_IGNORE 0x400u     /* Linux 6.0 */
 #define MASK_FLAGS 0x48000000u /* FAN_ONDIR, FAN_EVENT_ON_CHILD */
 #define MASK_PERMISSION 0x170000u
 
@@ -47,9 +47,10 @@ static int check_mark(struct operation *op, const struct fd_facts *f, const stru
 	int r;
 
 	if ((m->mask | m->ignored_mask) & MASK_PERMISSION) {
-		(void)error_raise(op->error, EOPNOTSUPP,
-				  "%s: a fanotify group that decides who may open files, which it cannot do while it is frozen",
-				  facts_describe(op, f));
+		(void)error_raise(
+			op->error, EOPNOTSUPP,
+			"%s: a fanotify group that decides who may open files, which it cannot do while it is frozen",
+			facts_describe(op, f));
 		error_hint(op->error, "let the program take its permission marks away before the dump");
 		return -EOPNOTSUPP;
 	}
@@ -221,7 +222,8 @@ static int open_mount(struct operation *op, const struct file *f, const char *pa
 
 	recorder_step(0, NULL, "open(O_PATH)", "%s, watched by %s", path, f->describe);
 	*ret = openat(root, path, O_PATH | O_CLOEXEC);
-	return *ret < 0 ? error_raise_call(op->error, errno, "open", "%s, a mount that is watched by %s", path, f->describe)
+	return *ret < 0 ? error_raise_call(op->error, errno, "open", "%s, a mount that is watched by %s", path,
+					   f->describe)
 			: 0;
 }
 
@@ -257,8 +259,8 @@ static int add_mark(struct operation *op, const struct file *f, const FanotifyMa
 	if (m->mask)
 		r = fanotify_mark(f->fd, flags | (m->mflags & MARK_EVICTABLE), m->mask, AT_FDCWD, path);
 	if (r == 0 && (m->ignored_mask & ~MASK_FLAGS))
-		r = fanotify_mark(f->fd, flags | ignore | (m->mflags & (MARK_EVICTABLE | MARK_SURVIVES_MODIFY)), m->ignored_mask,
-				  AT_FDCWD, path);
+		r = fanotify_mark(f->fd, flags | ignore | (m->mflags & (MARK_EVICTABLE | MARK_SURVIVES_MODIFY)),
+				  m->ignored_mask, AT_FDCWD, path);
 	if (r == 0)
 		return 0;
 	(void)error_raise_call(op->error, errno, "fanotify_mark", "%s, mask %#x", f->describe, m->mask);

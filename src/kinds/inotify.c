@@ -245,7 +245,8 @@ static void inotify_describe(const FileEntry *entry, char *buf, size_t size)
 	for (size_t i = 0; i < m->n_wd && i < 4; i++) {
 		len = strlen(buf);
 		(void)snprintf(buf + len, size - len, "%s %s", i ? "," : ":",
-			       m->wd[i]->f_handle && m->wd[i]->f_handle->path ? m->wd[i]->f_handle->path : "(by handle)");
+			       m->wd[i]->f_handle && m->wd[i]->f_handle->path ? m->wd[i]->f_handle->path
+									      : "(by handle)");
 	}
 	len = strlen(buf);
 	if (m->n_wd > 4)

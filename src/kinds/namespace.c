@@ -26,8 +26,8 @@ static const struct {
 	const char *name;
 	uint32_t cflag;
 } sorts[] = {
-	{ "net", CLONE_NEWNET },   { "mnt", CLONE_NEWNS },     { "pid", CLONE_NEWPID },	      { "ipc", CLONE_NEWIPC },
-	{ "uts", CLONE_NEWUTS },   { "user", CLONE_NEWUSER },  { "cgroup", CLONE_NEWCGROUP }, { "time", CLONE_NEWTIME },
+	{ "net", CLONE_NEWNET }, { "mnt", CLONE_NEWNS },    { "pid", CLONE_NEWPID },	   { "ipc", CLONE_NEWIPC },
+	{ "uts", CLONE_NEWUTS }, { "user", CLONE_NEWUSER }, { "cgroup", CLONE_NEWCGROUP }, { "time", CLONE_NEWTIME },
 };
 
 static uint32_t id_in(const TaskKobjIdsEntry *ids, uint32_t cflag)
@@ -120,8 +120,9 @@ static int namespace_decode(struct operation *op, struct file *f)
 	if (!m || m->id != f->id || !sort_name(m->ns_cflag))
 		return raise_damaged(op, f, "the namespace file");
 	if (!root || !root->core || !root->core->ids || id_in(root->core->ids, m->ns_cflag) != m->ns_id)
-		return error_raise(op->error, EOPNOTSUPP, "files.img: file %u: a %s namespace that the tasks are not in",
-				   f->id, sort_name(m->ns_cflag));
+		return error_raise(op->error, EOPNOTSUPP,
+				   "files.img: file %u: a %s namespace that the tasks are not in", f->id,
+				   sort_name(m->ns_cflag));
 	f->describe = arena_printf(&op->arena, "%s namespace", sort_name(m->ns_cflag));
 	return f->describe ? 0 : raise_no_memory(op);
 }

@@ -116,8 +116,9 @@ static int pidfd_decode(struct operation *op, struct file *f)
 	if (!m || m->id != f->id || m->nspid < -1 || m->nspid == 0)
 		return raise_damaged(op, f, "the pidfd");
 	if (m->nspid > 0 && !in_tree(op, m->nspid, m->flags & O_EXCL))
-		return error_raise(op->error, EINVAL, "files.img: file %u: a pidfd of task %d, which is not in the images",
-				   f->id, m->nspid);
+		return error_raise(op->error, EINVAL,
+				   "files.img: file %u: a pidfd of task %d, which is not in the images", f->id,
+				   m->nspid);
 	f->describe = m->nspid > 0 ? arena_printf(&op->arena, "pidfd of task %d", m->nspid) : "pidfd of a dead task";
 	if (!f->describe)
 		return raise_no_memory(op);

@@ -68,8 +68,8 @@ static bool has_thread(const struct task *t, pid_t tid)
 
 static int refuse(struct operation *op, const struct fd_facts *f, const char *what, pid_t pid)
 {
-	(void)error_raise(op->error, EOPNOTSUPP, "%s: a file in /proc of %s %d, which cannot be carried", facts_describe(op, f),
-			  what, (int)pid);
+	(void)error_raise(op->error, EOPNOTSUPP, "%s: a file in /proc of %s %d, which cannot be carried",
+			  facts_describe(op, f), what, (int)pid);
 	error_hint(op->error, "let the program close it before the dump");
 	return -EOPNOTSUPP;
 }

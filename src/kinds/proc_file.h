@@ -13,7 +13,7 @@ struct operation;
  */
 
 struct proc_path {
-	pid_t pid, tid;         /* tid 0: no file of a thread */
+	pid_t pid, tid; /* tid 0: no file of a thread */
 };
 
 /* dump: does the path lead into /proc/PID, whatever proc is mounted at? */

@@ -15,7 +15,8 @@
 #include "watch/recorder.h"
 
 /*
- * Whatever is found again by its path: regular files, directories, devices without state, block devices that are only read, and anything at all that
+ * Whatever is found again by its path: regular files, directories, devices without state, block devices that
+ * are only read, and anything at all that
  * is open with O_PATH. The executable, working and root directories and mapped files are such entries, too.
  */
 

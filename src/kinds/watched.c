@@ -28,7 +28,8 @@
 #define SEARCH_DEPTH 16
 #define SEARCH_NAMES 200000
 
-static const char *const search_first[] = { "/etc", "/var/spool", "/var/log", "/usr/share/dbus-1/system-services", "/run" };
+static const char *const search_first[] = { "/etc", "/var/spool", "/var/log", "/usr/share/dbus-1/system-services",
+					    "/run" };
 
 struct mounts {
 	struct proc_mount *all;
@@ -292,7 +293,8 @@ static int search_all(struct search *s)
 /* ---- dump ---- */
 
 /* A deleted file that is kept in the images because the tree has it open. @st of the handle, or NULL. */
-static bool find_ghost(const struct operation *op, const struct proc_mark *m, const struct stat *st, struct watched *ret)
+static bool find_ghost(const struct operation *op, const struct proc_mark *m, const struct stat *st,
+		       struct watched *ret)
 {
 	for (size_t i = 0; i < op->files->n_files; i++) {
 		const struct fd_facts *f = &op->files->files[i]->facts;

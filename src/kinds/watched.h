@@ -11,10 +11,10 @@
 
 struct watched {
 	uint64_t ino;
-	uint32_t dev;          /* of the file system, major << 20 | minor */
-	const char *path;      /* NULL: by the handle alone, or a ghost */
-	uint32_t mnt_id;       /* of the path; 0 unknown */
-	bool ghost;            /* deleted: ino and dev are those of the ghost */
+	uint32_t dev;	  /* of the file system, major << 20 | minor */
+	const char *path; /* NULL: by the handle alone, or a ghost */
+	uint32_t mnt_id;  /* of the path; 0 unknown */
+	bool ghost;	  /* deleted: ino and dev are those of the ghost */
 };
 
 /* dump: finds the path of the mark's object, or the deleted file of the tree that it is; refuses when there is neither.

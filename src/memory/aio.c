@@ -50,7 +50,8 @@ int aio_add(struct operation *op, struct task *t)
 
 	mm->aios = arena_array(&op->arena, mm->n_vmas + 1, sizeof(*mm->aios));
 	if (!entries || !mm->aios)
-		return error_raise(op->error, ENOMEM, "pid %d (%s): no memory left for its AIO contexts", t->pid, t->comm);
+		return error_raise(op->error, ENOMEM, "pid %d (%s): no memory left for its AIO contexts", t->pid,
+				   t->comm);
 	for (size_t i = 0; i < mm->n_vmas; i++) {
 		const VmaEntry *v = mm->vmas[i];
 		AioRingEntry *m = &entries[mm->n_aios];
@@ -69,7 +70,8 @@ int aio_add(struct operation *op, struct task *t)
 static int refuse_inherited(struct operation *op, const struct task *t, uint64_t start)
 {
 	(void)error_raise(op->error, EOPNOTSUPP,
-			  "pid %d (%s), area %" PRIx64 ": the ring of an AIO context that is not its own, which firn cannot carry",
+			  "pid %d (%s), area %" PRIx64
+			  ": the ring of an AIO context that is not its own, which firn cannot carry",
 			  t->pid, t->comm, start);
 	error_hint(op->error, "a child inherits the ring from its parent without the context: let it unmap that");
 	return -EOPNOTSUPP;
@@ -104,9 +106,9 @@ struct making {
 	struct task *t;
 	const VmaEntry *v;
 	struct batch b;
-	uint64_t context;  /* where the kernel made it */
-	int null;	   /* /dev/null in the puppet */
-	struct ring *old;  /* the image's ring, whole */
+	uint64_t context; /* where the kernel made it */
+	int null;	  /* /dev/null in the puppet */
+	struct ring *old; /* the image's ring, whole */
 };
 
 static int raise_ring(const struct making *m, const char *what)
@@ -167,8 +169,8 @@ static int set_up(struct making *m)
 	batch_call(&m->b, CALL_MAY_FAIL, SYS_io_setup, wanted_requests(m), at);
 	r = puppet_run(&m->b, m->op->error);
 	if (r == 0 && batch_result(&m->b, 0) < 0) {
-		(void)error_raise_call(m->op->error, (int)-batch_result(&m->b, 0), "io_setup", "pid %d (%s), for %u requests",
-				       m->t->pid, m->t->comm, wanted_requests(m));
+		(void)error_raise_call(m->op->error, (int)-batch_result(&m->b, 0), "io_setup",
+				       "pid %d (%s), for %u requests", m->t->pid, m->t->comm, wanted_requests(m));
 		if (batch_result(&m->b, 0) == -EAGAIN)
 			error_hint(m->op->error, "raise the limit /proc/sys/fs/aio-max-nr");
 		r = -m->op->error->number;
@@ -179,8 +181,8 @@ static int set_up(struct making *m)
 	r = read_new(m, &now);
 	if (r == 0 && now.nr != m->old->nr)
 		r = error_raise(m->op->error, EOPNOTSUPP,
-				"pid %d (%s): the ring of an AIO context has room for %u events here and had %u", m->t->pid,
-				m->t->comm, now.nr, m->old->nr);
+				"pid %d (%s): the ring of an AIO context has room for %u events here and had %u",
+				m->t->pid, m->t->comm, now.nr, m->old->nr);
 	return r;
 }
 
@@ -210,8 +212,9 @@ static int pass(struct making *m, uint32_t n, bool take)
 		int64_t got = batch_result(&m->b, i);
 
 		if (got != n)
-			r = error_raise_call(m->op->error, got < 0 ? (int)-got : EAGAIN, i ? "io_getevents" : "io_submit",
-					     "pid %d (%s), to move an AIO ring on", m->t->pid, m->t->comm);
+			r = error_raise_call(m->op->error, got < 0 ? (int)-got : EAGAIN,
+					     i ? "io_getevents" : "io_submit", "pid %d (%s), to move an AIO ring on",
+					     m->t->pid, m->t->comm);
 	}
 	return r;
 }

@@ -24,7 +24,8 @@ int grow_dead(struct operation *op)
 	for (struct dead_task *d = op->files->dead; d; d = d->next) {
 		if (d->pid != 0 && !number_is_free(op, d->pid))
 			return error_raise(op->error, EOPNOTSUPP,
-					   "a file in /proc of the dead task %d cannot be opened: a task of the tree has that number now",
+					   "a file in /proc of the dead task %d cannot be opened: a task of the tree "
+					   "has that number now",
 					   d->pid);
 		d->helper = sprout_helper(op, op->tree.tasks[0], d->pid);
 		if (!d->helper)

@@ -7,21 +7,16 @@
 
 static int block(bool write)
 {
-	char before[16], after[16] = "";
+	int fd = open("/dev/loop0", write ? O_RDWR : O_RDONLY | O_NONBLOCK);
 	struct stat st;
-	int fd;
+	char byte;
 
-	MUST(stat(".", &st));
-	if (major(st.st_dev) == 0 || mknod("disk", S_IFBLK | 0600, st.st_dev) < 0)
-		check_skip("no device of this file system");
-	fd = open("disk", write ? O_RDWR : O_RDONLY);
 	if (fd < 0)
-		check_skip("open: %s", strerror(errno));
-	MUST(pread(fd, before, 16, 1080));
-	MUST(lseek(fd, 1080, SEEK_SET));
+		check_skip("/dev/loop0: %s", strerror(errno));
 	check_ready();
-	CHECK(read(fd, after, 16) == 16 && memcmp(before, after, 16) == 0, "content");
-	CHECK(!fstat(fd, &st) && S_ISBLK(st.st_mode), "mode %o", st.st_mode);
+	CHECK(!fstat(fd, &st) && S_ISBLK(st.st_mode) && st.st_rdev == makedev(7, 0), "mode %o", st.st_mode);
+	CHECK_EQ(fcntl(fd, F_GETFL) & (O_ACCMODE | O_NONBLOCK), write ? O_RDWR : O_RDONLY | O_NONBLOCK, "flags");
+	CHECK(read(fd, &byte, 1) >= 0, "read: %s", strerror(errno));
 	return check_end();
 }
 

@@ -62,8 +62,8 @@ static void expect(int wd, uint32_t mask, const char *name)
 	char got[256] = "";
 	struct event e = next_event(got, sizeof(got));
 
-	CHECK(e.wd == wd && e.mask == mask && !strcmp(got, name), "event %d %x \"%s\" instead of %d %x \"%s\"", e.wd, e.mask,
-	      got, wd, mask, name);
+	CHECK(e.wd == wd && e.mask == mask && !strcmp(got, name), "event %d %x \"%s\" instead of %d %x \"%s\"", e.wd,
+	      e.mask, got, wd, mask, name);
 }
 
 static void expect_none(void)

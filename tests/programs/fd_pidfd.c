@@ -190,7 +190,9 @@ static void queued(void)
 	int pair[2], fd = (int)MUST(pidfd_open_(getpid(), 0));
 	char byte = 0;
 	struct iovec iov = { &byte, 1 };
-	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control) };
+	struct msghdr m = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)
+	};
 	struct cmsghdr *h = CMSG_FIRSTHDR(&m);
 
 	MUST(socketpair(AF_UNIX, SOCK_DGRAM, 0, pair));

@@ -163,7 +163,8 @@ static void dead(void)
 	check_link(status, want);
 	CHECK(read(status, buf, 1) == -1 && errno == ESRCH, "read: %s", strerror(errno));
 	CHECK(read(again, buf, 1) == -1 && errno == ESRCH, "read: %s", strerror(errno));
-	CHECK(openat(dir, "status", O_RDONLY) == -1 && (errno == ENOENT || errno == ESRCH), "the folder's status: %s", strerror(errno));
+	CHECK(openat(dir, "status", O_RDONLY) == -1 && (errno == ENOENT || errno == ESRCH), "the folder's status: %s",
+	      strerror(errno));
 	CHECK_EQ(fstat(dir, &st), 0, "fstat of the folder");
 	CHECK(S_ISDIR(st.st_mode), "the folder's mode");
 	CHECK_EQ(fcntl(task, F_GETFL) & O_PATH, O_PATH, "O_PATH");
@@ -176,14 +177,22 @@ static const struct {
 	const char *path;
 	int flags;
 } files[] = {
-	{ "/proc/sys/kernel/hostname", O_RDONLY }, { "/proc/meminfo", O_RDONLY },
-	{ "/proc", O_RDONLY | O_DIRECTORY },	   { "/proc/self", O_PATH | O_NOFOLLOW },
-	{ "/proc/sys", O_RDONLY | O_DIRECTORY },   { "/sys/kernel/mm/transparent_hugepage/enabled", O_RDONLY },
-	{ "/sys/fs/cgroup", O_RDONLY },		   { "/sys/fs/cgroup/cgroup.controllers", O_RDONLY },
-	{ "/proc/self/ns/net", O_RDONLY },	   { "/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC },
-	{ "/proc/self/ns/user", O_RDONLY },	   { "/proc/self/ns/pid_for_children", O_RDONLY },
-	{ "/proc/self/ns/time", O_RDONLY },	   { "/proc/self/ns/cgroup", O_RDONLY },
-	{ "/proc/self/ns/uts", O_RDONLY },	   { "/proc/self/ns/ipc", O_RDONLY },
+	{ "/proc/sys/kernel/hostname", O_RDONLY },
+	{ "/proc/meminfo", O_RDONLY },
+	{ "/proc", O_RDONLY | O_DIRECTORY },
+	{ "/proc/self", O_PATH | O_NOFOLLOW },
+	{ "/proc/sys", O_RDONLY | O_DIRECTORY },
+	{ "/sys/kernel/mm/transparent_hugepage/enabled", O_RDONLY },
+	{ "/sys/fs/cgroup", O_RDONLY },
+	{ "/sys/fs/cgroup/cgroup.controllers", O_RDONLY },
+	{ "/proc/self/ns/net", O_RDONLY },
+	{ "/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC },
+	{ "/proc/self/ns/user", O_RDONLY },
+	{ "/proc/self/ns/pid_for_children", O_RDONLY },
+	{ "/proc/self/ns/time", O_RDONLY },
+	{ "/proc/self/ns/cgroup", O_RDONLY },
+	{ "/proc/self/ns/uts", O_RDONLY },
+	{ "/proc/self/ns/ipc", O_RDONLY },
 };
 
 static void system_(void)
@@ -199,7 +208,8 @@ static void system_(void)
 			continue;
 		CHECK_EQ(fstat(fd[i], &after), 0, files[i].path);
 		MUST(fstatat(AT_FDCWD, files[i].path, &before, files[i].flags & O_NOFOLLOW ? AT_SYMLINK_NOFOLLOW : 0));
-		CHECK(before.st_ino == after.st_ino && before.st_dev == after.st_dev, "%s is another file", files[i].path);
+		CHECK(before.st_ino == after.st_ino && before.st_dev == after.st_dev, "%s is another file",
+		      files[i].path);
 		CHECK_EQ(fcntl(fd[i], F_GETFD), files[i].flags & O_CLOEXEC ? FD_CLOEXEC : 0, files[i].path);
 		if (S_ISREG(after.st_mode) && !strstr(files[i].path, "/ns/"))
 			CHECK(*rest(fd[i]) || strstr(files[i].path, "cgroup"), "%s is empty", files[i].path);
