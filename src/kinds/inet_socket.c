@@ -187,6 +187,11 @@ static int inet_create(struct operation *op, struct file *f)
 		r = inet_set_int(op, f, IPPROTO_TCP, TCP_REPAIR, "TCP_REPAIR", 1);    /* it also lets bind() share any port */
 	if (r < 0)
 		return r;
+	/* --tcp-close: without its port, and at the end of both directions. The call says ENOTCONN, and does it. */
+	if (!f->state && tcp_state_connected(m->state)) {
+		(void)shutdown(f->fd, SHUT_RDWR);
+		return 0;
+	}
 	if (m->src_port == 0 && memcmp(m->src_addr, any, m->n_src_addr * sizeof(uint32_t)) == 0 && !f->state)
 		return 0;
 	/* Connections of the time before, in TIME_WAIT, must not keep the port from its owner; finish puts this back. */

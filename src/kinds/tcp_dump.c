@@ -331,26 +331,11 @@ static int gather(struct operation *op, struct group *g)
 	return r;
 }
 
-/* Connections that end with the dump are written as what they will be. */
-static void mark_closed(struct operation *op)
-{
-	for (size_t i = 0; i < op->files->n_files; i++) {
-		InetSkEntry *m = op->files->files[i]->entry->isk;
-
-		if (op->files->files[i]->kind == &kind_inet_socket && m && tcp_state_connected(m->state))
-			m->state = TCP_CLOSE;
-	}
-}
-
 int tcp_dump_all(struct operation *op)
 {
 	struct group g = { 0 };
 	int r;
 
-	if (op->options->tcp_close) {
-		mark_closed(op);
-		return 0;
-	}
 	r = gather(op, &g);
 	if (r < 0 || g.n == 0)
 		return r;

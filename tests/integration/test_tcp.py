@@ -2,7 +2,11 @@
 """TCP connections beyond what the test programs see from the inside: the packet filter, the packets on the wire, engines
 that die, and CRIU."""
 
+import contextlib
+import os
+import signal
 import subprocess
+import time
 
 import pytest
 
@@ -61,3 +65,119 @@ def test_criu_dumps(scene, where, program, firn, old_criu):
     w.restore(firn, *TCP)
     w.finish()
     assert not h.locks("CRIU-")
+
+
+@pytest.mark.parametrize("where", ["inside", "outside"])
+@pytest.mark.parametrize("at_dump", ["--tcp-established", "--tcp-close"])
+def test_tcp_close(at_dump, where, program, firn):
+    """As with CRIU: the sockets are there, read nothing, write nothing, and have no address."""
+    w = program("tcp_connections", "4", where, "tcp_close")
+    w.dump(firn, at_dump)
+    assert bool(h.locks()) == (at_dump == "--tcp-established")
+    if at_dump == "--tcp-close":
+        outcome = firn.restore(w.images())
+        assert not outcome.ok and "--tcp-close" in outcome.err, outcome
+    w.restore(firn, "--tcp-close")
+    w.finish()
+
+
+def test_restore_wants_the_option(program, firn):
+    w = program("tcp_connections", "4", "inside", "est")
+    w.dump(firn, *TCP)
+    locks = h.locks()
+    outcome = firn.restore(w.images())
+    assert not outcome.ok and "--tcp-established" in outcome.err, outcome
+    assert locks and h.locks() == locks, "a restore that fails leaves the lock as it was"
+    w.restore(firn, *TCP)
+    w.finish()
+
+
+def test_dump_wants_the_option(program, firn):
+    w = program("tcp_connections", "4", "inside", "est")
+    outcome = firn.dump(w.pid, w.images())
+    assert outcome.code == 3 and "is established" in outcome.err and "--tcp-established" in outcome.err, outcome
+    outcome = firn.dump(w.pid, w.images(), *TCP, "--network-lock", "iptables")
+    assert outcome.code != 0 and "--network-lock iptables" in outcome.err, outcome
+    w.finish()
+
+
+@pytest.mark.parametrize("scene,words", [("urgent", "urgent data"), ("mptcp", "MPTCP"), ("waiting", "wait to be accepted"),
+                                         ("ulp", "TCP_ULP")])
+def test_refused_by_name(scene, words, program, firn):
+    w = program("tcp_connections", "4", "inside", scene)
+    outcome = firn.dump(w.pid, w.images(), *TCP)
+    assert outcome.code == 3 and words in outcome.err, outcome
+    assert not h.locks()
+    w.finish()
+
+
+def test_skip_in_flight(program, firn):
+    """The listener comes back with an empty queue."""
+    w = program("tcp_connections", "4", "inside", "waiting")
+    w.dump(firn, *TCP, "--skip-in-flight")
+    w.restore(firn, *TCP)
+    w.finish()
+
+
+@pytest.mark.parametrize("scene", ["est", "full", "close_wait"])
+def test_skip_the_lock(scene, program, firn):
+    """Both ends inside: nobody is there who could answer."""
+    w = program("tcp_connections", "4", "inside", scene)
+    w.dump(firn, *TCP, "--network-lock", "skip")
+    assert not h.locks()
+    w.restore(firn, *TCP, "--network-lock", "skip")
+    w.finish()
+
+
+@contextlib.contextmanager
+def small_tmpfs(path):
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=128k", "firn-small", path], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", path], check=True)
+
+
+@pytest.mark.parametrize("who", ["engine", "both"])
+@pytest.mark.parametrize("point", range(5))
+def test_killed(who, point, program, firn):
+    """An engine that is killed while its target's sockets are in repair mode, and the front with it or not: the connections
+    go on, and no lock stays."""
+    w = program("tcp_connections", "4", "outside", "full")
+    argv = [*firn.command, "dump", "-t", str(w.pid), "-D", str(w.images()), "-o", "dump.log", "-v4", *TCP]
+    w.images().mkdir(parents=True, exist_ok=True)
+    with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as front:
+        engine = h.wait_for(lambda: [p for p in h.children(front.pid) if "firn-engine" in h.status(p).get("Name", "")],
+                            "the engine")[0]
+        # The guard exists only while the sockets are held.
+        h.wait_for(lambda: any("firn-guard" in h.status(p).get("Name", "") for p in h.children(front.pid))
+                   or front.poll() is not None, "the guard", interval=0)
+        end = time.monotonic() + point * 0.003
+        while time.monotonic() < end:
+            pass
+        # Both are stopped first, so that neither sees the other die.
+        for pid in (front.pid, engine) if who == "both" else (engine,):
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        front.wait(20)
+    h.wait_for(lambda: not any("firn-" in h.status(p).get("Name", "") and h.alive(p) for p in h.children(os.getpid())),
+               "the guard's end")
+    if w.poll() is not None:        # it had come to its end: a whole checkpoint, and the lock waits for the restore
+        w.restored = False
+        w.restore(firn, *TCP)
+    assert not h.locks()
+    w.finish()
+
+
+@pytest.mark.parametrize("scene", ["est", "full", "close_wait"])
+def test_failed_dump(scene, program, firn):
+    """A dump that fails after the sockets were read: the images' folder takes nothing more."""
+    w = program("tcp_connections", "4", "outside", scene)
+    w.images().mkdir(parents=True)
+    with small_tmpfs(w.images()):
+        outcome = firn.dump(w.pid, w.images(), *TCP)
+    assert not outcome.ok, outcome
+    assert not h.locks()
+    w.finish()
