@@ -252,6 +252,9 @@ static int dump_one(struct operation *op, struct file *f)
 	e = r.m->state == TCP_CLOSE ? guess_error(&r) : 0;
 	if (e == 0)
 		e = read_queues(&r, &q, &bytes);
+	/* While the send queue is chosen the kernel counts as sent what it has not sent. */
+	if (set_queue(r.fd, TCP_NO_QUEUE) < 0)
+		log_warn(f->facts.task->pid, "%s: TCP_REPAIR_QUEUE: %s", f->describe, strerror(errno));
 	if (e == 0)
 		e = read_parameters(&r, &s);
 	if (e < 0)

@@ -3,8 +3,10 @@
 that die, and CRIU."""
 
 import contextlib
+import ctypes
 import os
 import signal
+import socket
 import subprocess
 import time
 
@@ -181,3 +183,132 @@ def test_failed_dump(scene, program, firn):
     assert not outcome.ok, outcome
     assert not h.locks()
     w.finish()
+
+
+# ------------------------------------------------------------------------------------------------------- on the wire
+
+ECHO = """
+import socket, sys
+s = socket.socket()
+s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+s.bind(("10.77.41.1", 4711))
+s.listen()
+open("listening", "w").close()
+c = s.accept()[0]
+while True:
+    data = c.recv(65536)
+    if not data:
+        break
+    c.sendall(data)
+"""
+
+
+class Wire:
+    """Two network namespaces with one cable. Sockets of the far side, and what passes there."""
+
+    def __init__(self):
+        self.near, self.far = f"firn-near-{os.getpid()}", f"firn-far-{os.getpid()}"
+        for name in (self.near, self.far):
+            self.ip("netns", "add", name)
+        self.ip("link", "add", "firn0", "netns", self.near, "type", "veth", "peer", "name", "firn1", "netns", self.far)
+        for name, device, address in ((self.near, "firn0", "10.77.41.1/24"), (self.far, "firn1", "10.77.41.2/24")):
+            self.ip("-n", name, "addr", "add", address, "dev", device)
+            self.ip("-n", name, "link", "set", device, "up")
+            self.ip("-n", name, "link", "set", "lo", "up")
+
+    @staticmethod
+    def ip(*args):
+        subprocess.run(["ip", *args], check=True)
+
+    def inside(self, name, make):
+        """What @make gives, called in that namespace."""
+        setns = ctypes.CDLL(None, use_errno=True).setns
+        with open("/proc/self/ns/net", "rb") as back, open(f"/run/netns/{name}", "rb") as there:
+            assert setns(there.fileno(), 0) == 0
+            try:
+                return make()
+            finally:
+                assert setns(back.fileno(), 0) == 0
+
+    def sniffer(self):
+        s = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(0x0800))
+        s.bind(("firn1", 0x0800))
+        s.setblocking(False)
+        return s
+
+    def close(self):
+        for name in (self.near, self.far):
+            subprocess.run(["ip", "netns", "del", name], check=False)
+
+
+@pytest.fixture
+def wire():
+    w = Wire()
+    yield w
+    w.close()
+
+
+def flags(sniffer):
+    """The flags of the TCP segments that have passed: what the near side has sent."""
+    found = []
+    while True:
+        try:
+            packet, address = sniffer.recvfrom(65536)
+        except BlockingIOError:
+            return found
+        if address[2] != socket.PACKET_OUTGOING and packet[9] == socket.IPPROTO_TCP:
+            found.append(packet[(packet[0] & 15) * 4 + 13])
+
+
+def test_no_reset_on_the_wire(wire, start, firn, work):
+    """While the tree is gone and until it is back nothing leaves the machine, whatever the far end sends."""
+    enter = ["nsenter", f"--net=/run/netns/{wire.near}"]
+    firn.command[0:0] = enter
+    w = start([*enter, "/usr/bin/python3", "-c", ECHO], folder=work)
+    w.wait_ready(lambda: (work / "listening").exists())
+    sniffer = wire.inside(wire.far, wire.sniffer)
+    client = wire.inside(wire.far, socket.socket)
+    with sniffer, client:
+        client.settimeout(30)
+        client.connect(("10.77.41.1", 4711))
+        client.sendall(b"before")
+        assert client.recv(6, socket.MSG_WAITALL) == b"before"
+        flags(sniffer)
+        w.dump(firn, *TCP)
+        seen = flags(sniffer)
+        client.sendall(b"x" * 40000)
+        # The far end has sent it again at least once.
+        h.wait_for(lambda: client.getsockopt(socket.IPPROTO_TCP, 11, 104)[2] >= 2, "a retransmission")
+        seen += flags(sniffer)
+        w.restore(firn, *TCP)
+        got = b""
+        while len(got) < 40000:
+            got += client.recv(65536)
+        seen += flags(sniffer)
+        assert got == b"x" * 40000
+        assert not [f for f in seen if f & 5], f"RST or FIN was sent: {seen}"
+        client.shutdown(socket.SHUT_WR)
+        assert client.recv(100) == b""
+    h.wait_for(lambda: w.poll() is not None, "its end")
+    assert w.exit_code == 0
+
+
+STRANGER = """
+import ctypes, socket, sys, time
+s = socket.socket()
+s.bind(("127.0.0.1", 0))
+s.listen()
+back = open(sys.argv[1])
+assert ctypes.CDLL(None).setns(back.fileno(), 0) == 0
+open("listening", "w").close()
+time.sleep(1000)
+"""
+
+
+def test_other_namespace(wire, start, firn, work):
+    """A socket of another network namespace than its holder's is refused by name."""
+    w = start(["nsenter", f"--net=/run/netns/{wire.near}", "/usr/bin/python3", "-c", STRANGER, f"/proc/{os.getpid()}/ns/net"],
+              folder=work)
+    w.wait_ready(lambda: (work / "listening").exists())
+    outcome = firn.dump(w.pid, w.images(), *TCP)
+    assert outcome.code == 3 and "belongs to another network namespace" in outcome.err, outcome
