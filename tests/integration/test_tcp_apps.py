@@ -49,6 +49,7 @@ def test_redis(work, start, firn):
         assert read_exactly(blocked, 21) == b"*2\r\n$4\r\nlist\r\n$1\r\nx\r\n"
         app.cli("publish", "news", "hello")
         assert b"hello" in subscriber.recv(1000)
+    app.cli("del", "a")
     app.use()
 
 
