@@ -252,6 +252,9 @@ static int dump_one(struct operation *op, struct file *f)
 	e = r.m->state == TCP_CLOSE ? guess_error(&r) : 0;
 	if (e == 0)
 		e = read_queues(&r, &q, &bytes);
+	/* While the send queue is chosen the kernel counts as sent what it has not sent. */
+	if (set_queue(r.fd, TCP_NO_QUEUE) < 0)
+		log_warn(f->facts.task->pid, "%s: TCP_REPAIR_QUEUE: %s", f->describe, strerror(errno));
 	if (e == 0)
 		e = read_parameters(&r, &s);
 	if (e < 0)
@@ -331,26 +334,11 @@ static int gather(struct operation *op, struct group *g)
 	return r;
 }
 
-/* Connections that end with the dump are written as what they will be. */
-static void mark_closed(struct operation *op)
-{
-	for (size_t i = 0; i < op->files->n_files; i++) {
-		InetSkEntry *m = op->files->files[i]->entry->isk;
-
-		if (op->files->files[i]->kind == &kind_inet_socket && m && tcp_state_connected(m->state))
-			m->state = TCP_CLOSE;
-	}
-}
-
 int tcp_dump_all(struct operation *op)
 {
 	struct group g = { 0 };
 	int r;
 
-	if (op->options->tcp_close) {
-		mark_closed(op);
-		return 0;
-	}
 	r = gather(op, &g);
 	if (r < 0 || g.n == 0)
 		return r;

@@ -29,7 +29,9 @@
  * reaches it. It is a child of the front, so that the front can wait for it after an engine that died.
  *
  * Two tables:
- *  - firn-dump-PID is owned by a netlink socket that engine and guard hold: when both are gone the kernel removes it.
+ *  - firn-dump-PID is owned by a netlink socket that engine and guard hold: when both are gone the kernel removes it. It is
+ *    there with --network-lock skip as well, where it can be: two ends in one tree must be read at one moment, and even
+ *    MSG_PEEK may make the kernel tell the other end of a new window.
  *  - the one that stays until the restore. It is made when the images are whole, just before the tree is killed. Its name is
  *    that of CRIU's own, made from the run id in the inventory, so that CRIU too removes it when it restores.
  *
@@ -232,9 +234,11 @@ static int open_filter(struct operation *op, struct hold *h)
 
 	h->own_netlink = packet_filter_open();
 	h->netlink = packet_filter_open();
-	if (h->own_netlink < 0 || h->netlink < 0)
-		return raise_filter(op, -(h->own_netlink < 0 ? h->own_netlink : h->netlink), "firn");
 	(void)snprintf(h->own, sizeof(h->own), "firn-dump-%d", getpid());
+	if (op->options->network_lock == NETWORK_LOCK_SKIP)
+		return 0;
+	if (h->own_netlink < 0 || h->netlink < 0)
+		return raise_filter(op, -(h->own_netlink < 0 ? h->own_netlink : h->netlink), h->own);
 	r = make_run_id(op);
 	if (r == 0)
 		tcp_lock_name(op->run_id, h->kept, sizeof(h->kept));
@@ -249,7 +253,7 @@ void tcp_lock_name(const char *run_id, char *buf, size_t size)
 int tcp_hold_begin(struct operation *op, const struct tcp_ends *ends, size_t n_ends, const int *sockets, size_t n_sockets)
 {
 	struct hold *h = arena_alloc(&op->arena, sizeof(*h));
-	bool lock = op->options->network_lock != NETWORK_LOCK_SKIP && n_ends > 0;
+	bool lock = n_ends > 0, may_fail = op->options->network_lock == NETWORK_LOCK_SKIP;
 	int p[2], r = 0;
 
 	if (!h)
@@ -273,7 +277,9 @@ int tcp_hold_begin(struct operation *op, const struct tcp_ends *ends, size_t n_e
 		return 0;
 	recorder_step(0, NULL, "nftables", "lock %zu TCP connections, table inet %s", n_ends, h->own);
 	r = packet_filter_lock(h->own_netlink, h->own, true, ends, n_ends);
-	return r < 0 ? raise_filter(op, -r, h->own) : 0;
+	if (r < 0 && may_fail)
+		log_warn(0, "TCP connections are not kept still while they are read: nftables: %s", strerror(-r));
+	return r < 0 && !may_fail ? raise_filter(op, -r, h->own) : 0;
 }
 
 int tcp_hold_keep(struct operation *op, const struct tcp_ends *ends, size_t n_ends)

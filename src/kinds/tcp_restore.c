@@ -118,15 +118,14 @@ int tcp_decode(struct operation *op, struct file *f, const InetSkEntry *m)
 
 static size_t gather(const struct operation *op, struct tcp_ends *ends)
 {
-	bool skip = op->options->network_lock == NETWORK_LOCK_SKIP;
 	size_t n = 0;
 
 	for (size_t i = 0; i < op->files->n_files; i++) {
 		const struct file *f = op->files->files[i];
 		const struct tcp_connection *c = f->kind == &kind_inet_socket ? f->state : NULL;
 
-		/* Nobody's connections are always locked: the machine itself would answer for their far end. */
-		if (c && !(skip && f->entry->isk->state != TCP_CLOSE))
+		/* Nobody's connections too: the machine itself would answer for their far end. */
+		if (c)
 			ends[n++] = c->ends;
 	}
 	return n;
@@ -155,6 +154,10 @@ int tcp_lock_all(struct operation *op)
 	recorder_step(0, NULL, "nftables", "lock %zu TCP connections, table inet %s", n, l->name);
 	l->netlink = packet_filter_open();
 	r = l->netlink < 0 ? l->netlink : packet_filter_lock(l->netlink, l->name, true, ends, n);
+	if (r < 0 && op->options->network_lock == NETWORK_LOCK_SKIP) {
+		log_warn(0, "TCP connections are not kept still while they are made: nftables: %s", strerror(-r));
+		return 0;
+	}
 	if (r < 0) {
 		error_raise_call(op->error, -r, "nftables", "the lock on TCP connections, table inet %s", l->name);
 		error_hint(op->error, "This kernel may have no nftables: lock the network yourself and say --network-lock skip.");

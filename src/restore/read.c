@@ -264,7 +264,12 @@ static int check_inventory(struct operation *op, const InventoryEntry *m)
 	op->lock_left = m->network_lock_method == NETWORK_LOCK_NFTABLES ? NETWORK_LOCK_NFTABLES :
 			m->network_lock_method == NETWORK_LOCK_SKIP	? NETWORK_LOCK_SKIP :
 									  NETWORK_LOCK_IPTABLES;
-	op->tcp_close = op->options->tcp_close || m->tcp_close;
+	op->tcp_close = op->options->tcp_close;
+	if (m->tcp_close && !op->tcp_close) {
+		error_raise(op->error, EOPNOTSUPP, "%s/inventory.img: the dump has let TCP connections end", op->images.path);
+		error_hint(op->error, "Say --tcp-close here as well: they come back closed.");
+		return -EOPNOTSUPP;
+	}
 	return 0;
 }
 

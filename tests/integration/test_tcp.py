@@ -2,7 +2,13 @@
 """TCP connections beyond what the test programs see from the inside: the packet filter, the packets on the wire, engines
 that die, and CRIU."""
 
+import contextlib
+import ctypes
+import os
+import signal
+import socket
 import subprocess
+import time
 
 import pytest
 
@@ -61,3 +67,248 @@ def test_criu_dumps(scene, where, program, firn, old_criu):
     w.restore(firn, *TCP)
     w.finish()
     assert not h.locks("CRIU-")
+
+
+@pytest.mark.parametrize("where", ["inside", "outside"])
+@pytest.mark.parametrize("at_dump", ["--tcp-established", "--tcp-close"])
+def test_tcp_close(at_dump, where, program, firn):
+    """As with CRIU: the sockets are there, read nothing, write nothing, and have no address."""
+    w = program("tcp_connections", "4", where, "tcp_close")
+    w.dump(firn, at_dump)
+    assert bool(h.locks()) == (at_dump == "--tcp-established")
+    if at_dump == "--tcp-close":
+        outcome = firn.restore(w.images())
+        assert not outcome.ok and "--tcp-close" in outcome.err, outcome
+    w.restore(firn, "--tcp-close")
+    w.finish()
+
+
+def test_restore_wants_the_option(program, firn):
+    w = program("tcp_connections", "4", "inside", "est")
+    w.dump(firn, *TCP)
+    locks = h.locks()
+    outcome = firn.restore(w.images())
+    assert not outcome.ok and "--tcp-established" in outcome.err, outcome
+    assert locks and h.locks() == locks, "a restore that fails leaves the lock as it was"
+    w.restore(firn, *TCP)
+    w.finish()
+
+
+def test_dump_wants_the_option(program, firn):
+    w = program("tcp_connections", "4", "inside", "est")
+    outcome = firn.dump(w.pid, w.images())
+    assert outcome.code == 3 and "is established" in outcome.err and "--tcp-established" in outcome.err, outcome
+    outcome = firn.dump(w.pid, w.images(), *TCP, "--network-lock", "iptables")
+    assert outcome.code != 0 and "--network-lock iptables" in outcome.err, outcome
+    w.finish()
+
+
+@pytest.mark.parametrize("scene,words", [("urgent", "urgent data"), ("mptcp", "MPTCP"), ("waiting", "wait to be accepted"),
+                                         ("ulp", "TCP_ULP")])
+def test_refused_by_name(scene, words, program, firn):
+    w = program("tcp_connections", "4", "inside", scene)
+    outcome = firn.dump(w.pid, w.images(), *TCP)
+    assert outcome.code == 3 and words in outcome.err, outcome
+    assert not h.locks()
+    w.finish()
+
+
+def test_skip_in_flight(program, firn):
+    """The listener comes back with an empty queue."""
+    w = program("tcp_connections", "4", "inside", "waiting")
+    w.dump(firn, *TCP, "--skip-in-flight")
+    w.restore(firn, *TCP)
+    w.finish()
+
+
+@pytest.mark.parametrize("scene", ["est", "full", "close_wait"])
+def test_skip_the_lock(scene, program, firn):
+    """Both ends inside: nobody is there who could answer."""
+    w = program("tcp_connections", "4", "inside", scene)
+    w.dump(firn, *TCP, "--network-lock", "skip")
+    assert not h.locks()
+    w.restore(firn, *TCP, "--network-lock", "skip")
+    w.finish()
+
+
+@contextlib.contextmanager
+def small_tmpfs(path):
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=128k", "firn-small", path], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", path], check=True)
+
+
+@pytest.mark.parametrize("who", ["engine", "both"])
+@pytest.mark.parametrize("point", range(5))
+def test_killed(who, point, program, firn):
+    """An engine that is killed while its target's sockets are in repair mode, and the front with it or not: the connections
+    go on, and no lock stays."""
+    w = program("tcp_connections", "4", "outside", "full")
+    argv = [*firn.command, "dump", "-t", str(w.pid), "-D", str(w.images()), "-o", "dump.log", "-v4", *TCP]
+    w.images().mkdir(parents=True, exist_ok=True)
+    with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as front:
+        engine = h.wait_for(lambda: [p for p in h.children(front.pid) if "firn-engine" in h.status(p).get("Name", "")],
+                            "the engine")[0]
+        # The guard exists only while the sockets are held.
+        h.wait_for(lambda: any("firn-guard" in h.status(p).get("Name", "") for p in h.children(front.pid))
+                   or front.poll() is not None, "the guard", interval=0)
+        end = time.monotonic() + point * 0.003
+        while time.monotonic() < end:
+            pass
+        # Both are stopped first, so that neither sees the other die.
+        for pid in (front.pid, engine) if who == "both" else (engine,):
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        front.wait(20)
+    h.wait_for(lambda: not any("firn-" in h.status(p).get("Name", "") and h.alive(p) for p in h.children(os.getpid())),
+               "the guard's end")
+    if w.poll() is not None:        # it had come to its end: a whole checkpoint, and the lock waits for the restore
+        w.restored = False
+        w.restore(firn, *TCP)
+    assert not h.locks()
+    w.finish()
+
+
+@pytest.mark.parametrize("scene", ["est", "full", "close_wait"])
+def test_failed_dump(scene, program, firn):
+    """A dump that fails after the sockets were read: the images' folder takes nothing more."""
+    w = program("tcp_connections", "4", "outside", scene)
+    w.images().mkdir(parents=True)
+    with small_tmpfs(w.images()):
+        outcome = firn.dump(w.pid, w.images(), *TCP)
+    assert not outcome.ok, outcome
+    assert not h.locks()
+    w.finish()
+
+
+# ------------------------------------------------------------------------------------------------------- on the wire
+
+ECHO = """
+import socket, sys
+s = socket.socket()
+s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+s.bind(("10.77.41.1", 4711))
+s.listen()
+open("listening", "w").close()
+c = s.accept()[0]
+while True:
+    data = c.recv(65536)
+    if not data:
+        break
+    c.sendall(data)
+"""
+
+
+class Wire:
+    """Two network namespaces with one cable. Sockets of the far side, and what passes there."""
+
+    def __init__(self):
+        self.near, self.far = f"firn-near-{os.getpid()}", f"firn-far-{os.getpid()}"
+        for name in (self.near, self.far):
+            self.ip("netns", "add", name)
+        self.ip("link", "add", "firn0", "netns", self.near, "type", "veth", "peer", "name", "firn1", "netns", self.far)
+        for name, device, address in ((self.near, "firn0", "10.77.41.1/24"), (self.far, "firn1", "10.77.41.2/24")):
+            self.ip("-n", name, "addr", "add", address, "dev", device)
+            self.ip("-n", name, "link", "set", device, "up")
+            self.ip("-n", name, "link", "set", "lo", "up")
+
+    @staticmethod
+    def ip(*args):
+        subprocess.run(["ip", *args], check=True)
+
+    def inside(self, name, make):
+        """What @make gives, called in that namespace."""
+        setns = ctypes.CDLL(None, use_errno=True).setns
+        with open("/proc/self/ns/net", "rb") as back, open(f"/run/netns/{name}", "rb") as there:
+            assert setns(there.fileno(), 0) == 0
+            try:
+                return make()
+            finally:
+                assert setns(back.fileno(), 0) == 0
+
+    def sniffer(self):
+        s = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(0x0800))
+        s.bind(("firn1", 0x0800))
+        s.setblocking(False)
+        return s
+
+    def close(self):
+        for name in (self.near, self.far):
+            subprocess.run(["ip", "netns", "del", name], check=False)
+
+
+@pytest.fixture
+def wire():
+    w = Wire()
+    yield w
+    w.close()
+
+
+def flags(sniffer):
+    """The flags of the TCP segments that have passed: what the near side has sent."""
+    found = []
+    while True:
+        try:
+            packet, address = sniffer.recvfrom(65536)
+        except BlockingIOError:
+            return found
+        if address[2] != socket.PACKET_OUTGOING and packet[9] == socket.IPPROTO_TCP:
+            found.append(packet[(packet[0] & 15) * 4 + 13])
+
+
+def test_no_reset_on_the_wire(wire, start, firn, work):
+    """While the tree is gone and until it is back nothing leaves the machine, whatever the far end sends."""
+    enter = ["nsenter", f"--net=/run/netns/{wire.near}"]
+    firn.command[0:0] = enter
+    w = start([*enter, "/usr/bin/python3", "-c", ECHO], folder=work)
+    w.wait_ready(lambda: (work / "listening").exists())
+    sniffer = wire.inside(wire.far, wire.sniffer)
+    client = wire.inside(wire.far, socket.socket)
+    with sniffer, client:
+        client.settimeout(30)
+        client.connect(("10.77.41.1", 4711))
+        client.sendall(b"before")
+        assert client.recv(6, socket.MSG_WAITALL) == b"before"
+        flags(sniffer)
+        w.dump(firn, *TCP)
+        seen = flags(sniffer)
+        client.sendall(b"x" * 40000)
+        # The far end has sent it again at least once.
+        h.wait_for(lambda: client.getsockopt(socket.IPPROTO_TCP, 11, 104)[2] >= 2, "a retransmission")
+        seen += flags(sniffer)
+        w.restore(firn, *TCP)
+        got = b""
+        while len(got) < 40000:
+            got += client.recv(65536)
+        seen += flags(sniffer)
+        assert got == b"x" * 40000
+        assert not [f for f in seen if f & 5], f"RST or FIN was sent: {seen}"
+        client.shutdown(socket.SHUT_WR)
+        assert client.recv(100) == b""
+    h.wait_for(lambda: w.poll() is not None, "its end")
+    assert w.exit_code == 0
+
+
+STRANGER = """
+import ctypes, socket, sys, time
+s = socket.socket()
+s.bind(("127.0.0.1", 0))
+s.listen()
+back = open(sys.argv[1])
+assert ctypes.CDLL(None).setns(back.fileno(), 0) == 0
+open("listening", "w").close()
+time.sleep(1000)
+"""
+
+
+def test_other_namespace(wire, start, firn, work):
+    """A socket of another network namespace than its holder's is refused by name."""
+    w = start(["nsenter", f"--net=/run/netns/{wire.near}", "/usr/bin/python3", "-c", STRANGER, f"/proc/{os.getpid()}/ns/net"],
+              folder=work)
+    w.wait_ready(lambda: (work / "listening").exists())
+    outcome = firn.dump(w.pid, w.images(), *TCP)
+    assert outcome.code == 3 and "belongs to another network namespace" in outcome.err, outcome

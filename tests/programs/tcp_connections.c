@@ -526,6 +526,62 @@ static void cork_there(void)
 	goodbye(&there, FAR, NEAR);
 }
 
+/* Restored with --tcp-close. */
+static void tcp_close_setup(void)
+{
+	put(&there, FAR, 100);
+	settle(TCP_ESTABLISHED, TCP_ESTABLISHED);
+}
+static void tcp_close_here(void)
+{
+	struct pollfd p = { .fd = here.fd, .events = POLLIN | POLLOUT | POLLRDHUP };
+	struct sockaddr_in a;
+	socklen_t len = sizeof(a);
+
+	CHECK(poll(&p, 1, 0) == 1 && p.revents == (POLLIN | POLLOUT | POLLHUP | POLLRDHUP), "poll: 0x%x", p.revents);
+	CHECK_EQ(state_of(here.fd), TCP_CLOSE, "state");
+	CHECK_EQ(recv(here.fd, &(char){ 0 }, 1, 0), 0, "recv");
+	CHECK(send(here.fd, "x", 1, MSG_NOSIGNAL) == -1 && errno == EPIPE, "send");
+	CHECK(getpeername(here.fd, (struct sockaddr *)&a, &len) == -1 && errno == ENOTCONN, "it has a peer");
+}
+
+/* What is refused. */
+static void urgent_setup(void)
+{
+	MUST(send(there.fd, "!", 1, MSG_OOB));
+	WAIT_FOR(poll(&(struct pollfd){ .fd = here.fd, .events = POLLPRI }, 1, 0) == 1);
+}
+static void mptcp_setup(void)
+{
+	int fd = socket(AF_INET, SOCK_STREAM, 262);
+
+	if (fd < 0)
+		check_skip("no MPTCP: %s", strerror(errno));
+}
+static void waiting_setup(void)
+{
+	int fd = (int)MUST(socket(AF_INET, SOCK_STREAM, 0));
+
+	MUST(connect(fd, (struct sockaddr *)&address, address_len));
+	WAIT_FOR(poll(&(struct pollfd){ .fd = listener, .events = POLLIN }, 1, 0) == 1);
+}
+static void ulp_setup(void)
+{
+	if (setsockopt(here.fd, IPPROTO_TCP, TCP_ULP, "tls", 3))
+		check_skip("no kernel TLS: %s", strerror(errno));
+}
+static void listening_here(void)
+{
+	int fd = (int)MUST(socket(AF_INET, SOCK_STREAM, 0)), s;
+
+	goodbye(&here, NEAR, FAR);
+	if (!access("restored", F_OK))
+		CHECK(poll(&(struct pollfd){ .fd = listener, .events = POLLIN }, 1, 0) == 0, "somebody waits");
+	CHECK(!connect(fd, (struct sockaddr *)&address, address_len), "connect: %s", strerror(errno));
+	s = accept(listener, NULL, NULL);
+	CHECK(s >= 0, "accept: %s", strerror(errno));
+}
+
 static const struct scene {
 	const char *name;
 	void (*setup)(void), (*here)(void), (*there)(void);
@@ -544,6 +600,11 @@ static const struct scene {
 	{ "shut_rd", shut_rd_setup, shut_rd_here, shut_rd_there },
 	{ "options", options_setup, options_here, options_there },
 	{ "cork", cork_setup, cork_here, cork_there },
+	{ "tcp_close", tcp_close_setup, tcp_close_here, nothing_there },
+	{ "urgent", urgent_setup, nothing_there, nothing_there },
+	{ "mptcp", mptcp_setup, nothing_there, nothing_there },
+	{ "ulp", ulp_setup, nothing_there, nothing_there },
+	{ "waiting", waiting_setup, listening_here, options_there },
 };
 static const struct scene *scene;
 

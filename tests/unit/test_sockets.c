@@ -189,6 +189,7 @@ static void test_inet(void **state)
 	struct bench *b = *state;
 	struct file *f = files_add(&b->op, &kind_inet_socket, NULL);
 	InetSkEntry m = INET_SK_ENTRY__INIT;
+	const struct options none = { 0 };
 	uint32_t address[4] = { 0 };
 
 	m.id = f->id;
@@ -206,7 +207,9 @@ static void test_inet(void **state)
 	m.src_port = 70000;
 	expect(b, kind_inet_socket.decode(&b->op, f), EINVAL);
 	m.src_port = 0;
+	/* Without --tcp-established. */
 	m.state = TCP_ESTABLISHED;
+	b->op.options = &none;
 	expect(b, kind_inet_socket.decode(&b->op, f), EOPNOTSUPP);
 	m.state = 4000;
 	expect(b, kind_inet_socket.decode(&b->op, f), EOPNOTSUPP);
