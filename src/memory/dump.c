@@ -99,7 +99,7 @@ int write_pagemap(struct operation *op, enum image_type type, uint32_t id, uint3
 
 static int write_mm(struct operation *op, const struct task *t, MmEntry *mm)
 {
-	const struct page_runs *guards = &t->mm_plan->guards;
+	const struct page_runs *guards = &t->mm_owner->mm_plan->guards; /* who shares it has no plan of its own */
 	struct image_writer w = { 0 };
 	int r;
 
