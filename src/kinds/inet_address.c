@@ -20,7 +20,8 @@ void inet_address_text(const struct sockaddr_storage *ss, char *buf, size_t size
 		(void)snprintf(buf, size, "[%s]:%u", inet_ntop(AF_INET6, &in6->sin6_addr, host, sizeof(host)),
 			       ntohs(in6->sin6_port));
 	else
-		(void)snprintf(buf, size, "%s:%u", inet_ntop(AF_INET, &in->sin_addr, host, sizeof(host)), ntohs(in->sin_port));
+		(void)snprintf(buf, size, "%s:%u", inet_ntop(AF_INET, &in->sin_addr, host, sizeof(host)),
+			       ntohs(in->sin_port));
 }
 
 const char *inet_ends_text(struct operation *op, int fd)
@@ -47,13 +48,14 @@ static int dump_scope(struct operation *op, const struct fd_facts *f, InetSkEntr
 	if (scope == 0 || m->ifname)
 		return 0;
 	if (!if_indextoname(scope, name))
-		return error_raise_call(op->error, errno, "if_indextoname", "%s, interface %u", facts_describe(op, f), scope);
+		return error_raise_call(op->error, errno, "if_indextoname", "%s, interface %u", facts_describe(op, f),
+					scope);
 	m->ifname = arena_strdup(&op->arena, name);
 	return m->ifname ? 0 : raise_no_memory(op);
 }
 
-static int take_address(struct operation *op, const struct fd_facts *f, InetSkEntry *m, const struct sockaddr_storage *ss,
-			uint32_t *ret_words, uint32_t *ret_port)
+static int take_address(struct operation *op, const struct fd_facts *f, InetSkEntry *m,
+			const struct sockaddr_storage *ss, uint32_t *ret_words, uint32_t *ret_port)
 {
 	const struct sockaddr_in *in = (const struct sockaddr_in *)ss;
 	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)ss;
