@@ -21,9 +21,12 @@ static int ask(int fd, int family)
 		struct nlmsghdr head;
 		struct inet_diag_req_v2 req;
 	} message = {
-		.head = { .nlmsg_len = sizeof(message), .nlmsg_type = SOCK_DIAG_BY_FAMILY,
+		.head = { .nlmsg_len = sizeof(message),
+			  .nlmsg_type = SOCK_DIAG_BY_FAMILY,
 			  .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP },
-		.req = { .sdiag_family = (uint8_t)family, .sdiag_protocol = IPPROTO_TCP, .idiag_states = 1u << TCP_SYN_SENT },
+		.req = { .sdiag_family = (uint8_t)family,
+			 .sdiag_protocol = IPPROTO_TCP,
+			 .idiag_states = 1u << TCP_SYN_SENT },
 	};
 
 	return send(fd, &message, sizeof(message), 0) < 0 ? -errno : 0;
@@ -39,7 +42,8 @@ static int look(char *buf, int len, uint32_t ino, uint8_t ret_address[16], uint1
 			return -ENOENT;
 		if (h->nlmsg_type == NLMSG_ERROR)
 			return -EIO;
-		if (h->nlmsg_type != SOCK_DIAG_BY_FAMILY || h->nlmsg_len < NLMSG_LENGTH(sizeof(*m)) || m->idiag_inode != ino)
+		if (h->nlmsg_type != SOCK_DIAG_BY_FAMILY || h->nlmsg_len < NLMSG_LENGTH(sizeof(*m)) ||
+		    m->idiag_inode != ino)
 			continue;
 		memcpy(ret_address, m->id.idiag_dst, 16);
 		*ret_port = ntohs(m->id.idiag_dport);

@@ -30,7 +30,7 @@
  *     }
  */
 
-#define PRIORITY (-300)        /* before connection tracking: what is dropped shall not change its state */
+#define PRIORITY (-300) /* before connection tracking: what is dropped shall not change its state */
 #define BATCH_SIZE 32768
 #define ELEMENTS_PER_BATCH 256
 
@@ -89,7 +89,8 @@ static int batch_send(int netlink, struct batch *b)
 			continue;
 		if (n < 0)
 			return result ? result : -errno;
-		for (struct nlmsghdr *h = (struct nlmsghdr *)answers; mnl_nlmsg_ok(h, left); h = mnl_nlmsg_next(h, &left)) {
+		for (struct nlmsghdr *h = (struct nlmsghdr *)answers; mnl_nlmsg_ok(h, left);
+		     h = mnl_nlmsg_next(h, &left)) {
 			const struct nlmsgerr *e = mnl_nlmsg_get_payload(h);
 
 			if (h->nlmsg_type != NLMSG_ERROR || h->nlmsg_len < NLMSG_LENGTH(sizeof(*e)))
@@ -187,14 +188,14 @@ static void put_lookup(struct nlmsghdr *h, const char *set)
 static const struct {
 	const char *set;
 	uint8_t nfproto;
-	uint32_t address_len, source_at, dest_at;    /* bytes in the IP header */
-	uint32_t address_type;                       /* as nft names it when it lists the table */
+	uint32_t address_len, source_at, dest_at; /* bytes in the IP header */
+	uint32_t address_type;			  /* as nft names it when it lists the table */
 } versions[] = {
 	{ "v4", NFPROTO_IPV4, 4, 12, 16, 7 },
 	{ "v6", NFPROTO_IPV6, 16, 8, 24, 8 },
 };
 #define TYPE_INET_SERVICE 13u
-#define KEY_LEN(v) (2 * (versions[v].address_len + 4))    /* each part of a key fills whole registers */
+#define KEY_LEN(v) (2 * (versions[v].address_len + 4)) /* each part of a key fills whole registers */
 
 static void put_table(struct batch *b, const char *name, bool owned)
 {
@@ -256,7 +257,8 @@ static void put_pass_rule(struct batch *b, const char *table, const char *chain)
 	put_end(b, h);
 }
 
-static void put_drop_rule(struct batch *b, const char *table, const char *chain, size_t v, bool incoming, uint16_t flags)
+static void put_drop_rule(struct batch *b, const char *table, const char *chain, size_t v, bool incoming,
+			  uint16_t flags)
 {
 	const uint8_t tcp = IPPROTO_TCP;
 	uint32_t len = versions[v].address_len, second = NFT_REG32_00 + len / 4 + 1;
@@ -314,8 +316,8 @@ static void put_element(struct nlmsghdr *h, const struct tcp_ends *t, size_t v)
 }
 
 /* The connections of one IP version from *@i on, as many as go into one batch. */
-static int add_elements(int netlink, struct batch *b, const char *table, size_t v, const struct tcp_ends *ends, size_t n,
-			size_t *i)
+static int add_elements(int netlink, struct batch *b, const char *table, size_t v, const struct tcp_ends *ends,
+			size_t n, size_t *i)
 {
 	struct nlmsghdr *h;
 	struct nlattr *nest;

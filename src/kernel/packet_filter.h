@@ -18,7 +18,7 @@
 
 /* The two ends of a connection; IPv4 addresses are the first four bytes. An IPv4 address mapped into IPv6 is AF_INET. */
 struct tcp_ends {
-	int family;                    /* AF_INET or AF_INET6 */
+	int family; /* AF_INET or AF_INET6 */
 	uint8_t local[16], remote[16];
 	uint16_t local_port, remote_port;
 };

@@ -18,10 +18,10 @@
 /* What a TCP socket that has or had a connection keeps in file->state. */
 struct tcp_connection {
 	TcpStreamEntry *stream;
-	const uint8_t *in, *out;       /* stream->inq_len and stream->outq_len bytes */
+	const uint8_t *in, *out; /* stream->inq_len and stream->outq_len bytes */
 	struct tcp_ends ends;
-	uint32_t scope;                /* interface of a link-local address */
-	bool held;                     /* dump: in repair mode */
+	uint32_t scope; /* interface of a link-local address */
+	bool held;	/* dump: in repair mode */
 };
 
 static inline int inet_get_int(int fd, int level, int option, int *ret)
@@ -58,7 +58,8 @@ int tcp_check(struct operation *op, const struct fd_facts *f, uint32_t *ret_stat
 int tcp_dump_all(struct operation *op);
 
 /* tcp_hold.c: see there. The lock and the guard. */
-int tcp_hold_begin(struct operation *op, const struct tcp_ends *ends, size_t n_ends, const int *sockets, size_t n_sockets);
+int tcp_hold_begin(struct operation *op, const struct tcp_ends *ends, size_t n_ends, const int *sockets,
+		   size_t n_sockets);
 /* The lock that stays until the restore; before the tree is killed. */
 int tcp_hold_keep(struct operation *op, const struct tcp_ends *ends, size_t n_ends);
 

@@ -8,11 +8,11 @@
 #include "kinds/inet.h"
 
 #ifndef TCP_INQ
-#define TCP_INQ 36             /* Linux 4.18 */
+#define TCP_INQ 36 /* Linux 4.18 */
 #endif
 
-#define TCP_KEEP_MAX 32767u    /* man 7 tcp: the kernel's bounds for keepalive times; probes end at 127 */
-#define CONGESTION_MAX 16      /* the kernel's TCP_CA_NAME_MAX */
+#define TCP_KEEP_MAX 32767u /* man 7 tcp: the kernel's bounds for keepalive times; probes end at 127 */
+#define CONGESTION_MAX 16   /* the kernel's TCP_CA_NAME_MAX */
 
 /*
  * Options at the levels of IP and TCP. Many have a default of the machine's (sysctl), or one that the kernel itself moves:
@@ -22,13 +22,13 @@ struct int_option {
 	const char *name;
 	int level, option;
 	size_t has, field;
-	bool of_connections;           /* told truly by a connection, too, not only by what has none */
+	bool of_connections; /* told truly by a connection, too, not only by what has none */
 };
 
-#define OPTION(LEVEL, OPT, FIELD, CONNECTIONS)                                                                    \
-	{                                                                                                         \
-		.name = #OPT, .level = LEVEL, .option = OPT, .has = offsetof(InetSkEntry, has_##FIELD),           \
-		.field = offsetof(InetSkEntry, FIELD), .of_connections = CONNECTIONS,                             \
+#define OPTION(LEVEL, OPT, FIELD, CONNECTIONS)                                                          \
+	{                                                                                               \
+		.name = #OPT, .level = LEVEL, .option = OPT, .has = offsetof(InetSkEntry, has_##FIELD), \
+		.field = offsetof(InetSkEntry, FIELD), .of_connections = CONNECTIONS,                   \
 	}
 
 static const struct int_option int_options[] = {
@@ -176,7 +176,8 @@ int inet_options_decode(struct operation *op, const struct file *f, const InetSk
 	const SkOptsEntry *o = m->opts;
 	const TcpOptsEntry *t = m->tcp_opts;
 
-	if (m->ip_opts && ((m->ip_opts->has_tos && m->ip_opts->tos > 255) || (m->ip_opts->has_ttl && m->ip_opts->ttl > 255)))
+	if (m->ip_opts &&
+	    ((m->ip_opts->has_tos && m->ip_opts->tos > 255) || (m->ip_opts->has_ttl && m->ip_opts->ttl > 255)))
 		return raise_damaged(op, f, "an option of an IP socket");
 	if (o->tcp_keepcnt > 127 || o->tcp_keepidle > TCP_KEEP_MAX || o->tcp_keepintvl > TCP_KEEP_MAX ||
 	    (t && (t->keepcnt > 127 || t->keepidle > TCP_KEEP_MAX || t->keepintvl > TCP_KEEP_MAX)))
@@ -214,8 +215,10 @@ static int apply_congestion(struct operation *op, const struct file *f, const In
 {
 	if (!m->firn_congestion)
 		return 0;
-	if (setsockopt(f->fd, IPPROTO_TCP, TCP_CONGESTION, m->firn_congestion, (socklen_t)strlen(m->firn_congestion)) < 0) {
-		error_raise_call(op->error, errno, "setsockopt(TCP_CONGESTION)", "%s, %s", f->describe, m->firn_congestion);
+	if (setsockopt(f->fd, IPPROTO_TCP, TCP_CONGESTION, m->firn_congestion, (socklen_t)strlen(m->firn_congestion)) <
+	    0) {
+		error_raise_call(op->error, errno, "setsockopt(TCP_CONGESTION)", "%s, %s", f->describe,
+				 m->firn_congestion);
 		error_hint(op->error, "Load that congestion control first: modprobe tcp_%s", m->firn_congestion);
 		return -op->error->number;
 	}

@@ -39,8 +39,9 @@ static int refuse_protocol(struct operation *op, const struct fd_facts *f, int t
 		return -EOPNOTSUPP;
 	}
 	error_raise(op->error, EOPNOTSUPP, "%s: %s is not carried yet", facts_describe(op, f),
-		    type == SOCK_DGRAM && protocol == IPPROTO_UDP ? "a UDP socket" :
-		    type == SOCK_RAW ? "a raw IP socket" : "an IP socket of this protocol");
+		    type == SOCK_DGRAM && protocol == IPPROTO_UDP ? "a UDP socket"
+		    : type == SOCK_RAW				  ? "a raw IP socket"
+								  : "an IP socket of this protocol");
 	error_hint(op->error, "TCP sockets are; let the program close this one before the dump.");
 	return -EOPNOTSUPP;
 }
@@ -49,7 +50,8 @@ static int inet_check_state(struct operation *op, const struct fd_facts *f, uint
 {
 	int type, protocol;
 
-	if (inet_get_int(f->fd, SOL_SOCKET, SO_TYPE, &type) < 0 || inet_get_int(f->fd, SOL_SOCKET, SO_PROTOCOL, &protocol) < 0)
+	if (inet_get_int(f->fd, SOL_SOCKET, SO_TYPE, &type) < 0 ||
+	    inet_get_int(f->fd, SOL_SOCKET, SO_PROTOCOL, &protocol) < 0)
 		return error_raise_call(op->error, errno, "getsockopt", "%s", facts_describe(op, f));
 	if (type != SOCK_STREAM || protocol != IPPROTO_TCP)
 		return refuse_protocol(op, f, type, protocol);
@@ -84,7 +86,7 @@ static int inet_dump(struct operation *op, struct file *f)
 	m->proto = IPPROTO_TCP;
 	m->flags = socket_flags(&f->facts);
 	if (m->state == TCP_LISTEN && getsockopt(f->facts.fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0)
-		m->backlog = info.tcpi_sacked;    /* the limit of its queue */
+		m->backlog = info.tcpi_sacked; /* the limit of its queue */
 	r = socket_opts_dump(op, &f->facts, &m->opts);
 	if (r == 0)
 		r = inet_address_dump(op, &f->facts, m);
@@ -103,8 +105,9 @@ static int decode_kind(struct operation *op, const struct file *f, const InetSkE
 	if (m->type == SOCK_STREAM && (m->proto == IPPROTO_TCP || m->proto == 0) &&
 	    (m->state == TCP_LISTEN || m->state == TCP_CLOSE || tcp_state_connected(m->state)))
 		return 0;
-	error_raise(op->error, EOPNOTSUPP, "files.img: file %u: an IP socket of type %u, protocol %u and state %u is not carried yet",
-		    f->id, m->type, m->proto, m->state);
+	error_raise(op->error, EOPNOTSUPP,
+		    "files.img: file %u: an IP socket of type %u, protocol %u and state %u is not carried yet", f->id,
+		    m->type, m->proto, m->state);
 	return -EOPNOTSUPP;
 }
 
@@ -123,8 +126,11 @@ static void inet_describe(const FileEntry *entry, char *buf, size_t size)
 		inet_peer_fill(m, &ss, &len);
 		inet_address_text(&ss, there, sizeof(there));
 	}
-	(void)snprintf(buf, size, "%s %s%s%s, %s", m->type == SOCK_STREAM ? "TCP" : m->type == SOCK_DGRAM ? "UDP" : "IP", here,
-		       there[0] ? " → " : "", there, tcp_state_name(m->state));
+	(void)snprintf(buf, size, "%s %s%s%s, %s",
+		       m->type == SOCK_STREAM  ? "TCP"
+		       : m->type == SOCK_DGRAM ? "UDP"
+					       : "IP",
+		       here, there[0] ? " → " : "", there, tcp_state_name(m->state));
 }
 
 static int inet_decode(struct operation *op, struct file *f)
@@ -182,7 +188,8 @@ static int inet_create(struct operation *op, struct file *f)
 	if (r == 0)
 		r = inet_options_before_bind(op, f, m);
 	if (r == 0 && f->state)
-		r = inet_set_int(op, f, IPPROTO_TCP, TCP_REPAIR, "TCP_REPAIR", 1);    /* it also lets bind() share any port */
+		r = inet_set_int(op, f, IPPROTO_TCP, TCP_REPAIR, "TCP_REPAIR",
+				 1); /* it also lets bind() share any port */
 	if (r < 0)
 		return r;
 	/* --tcp-close: without its port, and at the end of both directions. The call says ENOTCONN, and does it. */

@@ -83,8 +83,8 @@ static int read_lengths(const struct reading *r, struct queues *q)
 
 static bool same_queues(const struct queues *a, const struct queues *b)
 {
-	return a->in_seq == b->in_seq && a->out_seq == b->out_seq && a->in_len == b->in_len && a->out_len == b->out_len &&
-	       a->unsent == b->unsent;
+	return a->in_seq == b->in_seq && a->out_seq == b->out_seq && a->in_len == b->in_len &&
+	       a->out_len == b->out_len && a->unsent == b->unsent;
 }
 
 static int peek(const struct reading *r, int queue, uint8_t *buf, int len)
@@ -98,7 +98,8 @@ static int peek(const struct reading *r, int queue, uint8_t *buf, int len)
 		return 0;
 	n = recv(r->fd, buf, (size_t)len, MSG_PEEK | MSG_DONTWAIT);
 	if (n < 0 && errno != EAGAIN)
-		return raise_reading(r, errno, queue == TCP_RECV_QUEUE ? "recv from the receive queue" : "recv from the send queue");
+		return raise_reading(
+			r, errno, queue == TCP_RECV_QUEUE ? "recv from the receive queue" : "recv from the send queue");
 	return n == len ? 0 : 1;
 }
 
@@ -135,7 +136,8 @@ static int read_queues(const struct reading *r, struct queues *q, uint8_t **ret)
 		return e;
 	error_raise(r->op->error, EOPNOTSUPP, "%s: the queues of TCP connection %s cannot be read as a whole",
 		    facts_describe(r->op, &r->f->facts), inet_ends_text(r->op, r->fd));
-	error_hint(r->op->error, "Urgent data (MSG_OOB) is not carried; or with --network-lock skip, the far end did not pause.");
+	error_hint(r->op->error,
+		   "Urgent data (MSG_OOB) is not carried; or with --network-lock skip, the far end did not pause.");
 	return -EOPNOTSUPP;
 }
 
@@ -219,7 +221,8 @@ static int guess_error(const struct reading *r)
 		r->m->firn_error = ECONNREFUSED;
 	if (info.base.tcpi_retransmits == 0)
 		return 0;
-	error_raise(r->op->error, EOPNOTSUPP, "%s: an error of TCP socket %s waits to be read, and which it is cannot be told",
+	error_raise(r->op->error, EOPNOTSUPP,
+		    "%s: an error of TCP socket %s waits to be read, and which it is cannot be told",
 		    facts_describe(r->op, &r->f->facts), inet_ends_text(r->op, r->fd));
 	error_hint(r->op->error, "Let the program read it (SO_ERROR), or close the socket.");
 	return -EOPNOTSUPP;
@@ -234,7 +237,10 @@ static void note_shutdown(const struct reading *r)
 	if (r->m->state == TCP_CLOSE)
 		in = out = true;
 	r->m->has_shutdown = in || out;
-	r->m->shutdown = in && out ? SK_SHUTDOWN__BOTH : in ? SK_SHUTDOWN__READ : out ? SK_SHUTDOWN__WRITE : SK_SHUTDOWN__NONE;
+	r->m->shutdown = in && out ? SK_SHUTDOWN__BOTH
+			 : in	   ? SK_SHUTDOWN__READ
+			 : out	   ? SK_SHUTDOWN__WRITE
+				   : SK_SHUTDOWN__NONE;
 }
 
 static int dump_one(struct operation *op, struct file *f)
@@ -286,8 +292,8 @@ static int look_again(struct operation *op, struct file *f)
 	/* getpeername() does not tell it yet. */
 	r = inet_diag_connecting((int)m->family, m->ino, address, &port);
 	if (r < 0)
-		return error_raise_call(op->error, -r, "sock_diag", "%s: the far end of %s", facts_describe(op, &f->facts),
-					inet_ends_text(op, f->facts.fd));
+		return error_raise_call(op->error, -r, "sock_diag", "%s: the far end of %s",
+					facts_describe(op, &f->facts), inet_ends_text(op, f->facts.fd));
 	m->dst_port = port;
 	memset(m->dst_addr, 0, m->n_dst_addr * sizeof(uint32_t));
 	memcpy(m->dst_addr, address, m->n_dst_addr * sizeof(uint32_t));

@@ -43,17 +43,17 @@
 #endif
 #define CLONE_PARENT_FLAG 0x8000
 
-#define SAY_RUN 'R'        /* the tasks go on: end repair mode and both locks */
-#define SAY_KILLING 'K'    /* from now on the tasks die */
-#define SAY_KILLED 'D'     /* all are dead: leave everything as it is */
-#define GUARD_MS 2000      /* how long the engine waits for the guard's end */
-#define DEATH_MS 1000      /* how long the guard waits for tasks whose killer died */
+#define SAY_RUN 'R'	/* the tasks go on: end repair mode and both locks */
+#define SAY_KILLING 'K' /* from now on the tasks die */
+#define SAY_KILLED 'D'	/* all are dead: leave everything as it is */
+#define GUARD_MS 2000	/* how long the engine waits for the guard's end */
+#define DEATH_MS 1000	/* how long the guard waits for tasks whose killer died */
 
 struct hold {
 	pid_t guard;
-	int guard_pidfd, say;      /* say: the pipe to the guard */
-	int own_netlink, netlink;  /* the first owns its table */
-	char own[40], kept[40];    /* names of the tables; "" = none */
+	int guard_pidfd, say;	  /* say: the pipe to the guard */
+	int own_netlink, netlink; /* the first owns its table */
+	char own[40], kept[40];	  /* names of the tables; "" = none */
 	bool killing;
 
 	/* for the guard; nothing may be allocated there */
@@ -63,7 +63,7 @@ struct hold {
 	size_t n_tasks;
 	struct pollfd *tasks;
 	size_t n_keep;
-	int *keep;                 /* every descriptor that the guard needs, ascending */
+	int *keep; /* every descriptor that the guard needs, ascending */
 };
 
 /* ---- what ends a hold: plain system calls alone ---- */
@@ -184,7 +184,8 @@ static int prepare_guard(struct operation *op, struct hold *h, const int *socket
 
 static int start_guard(struct operation *op, struct hold *h)
 {
-	struct system_clone_args args = { .flags = CLONE_PIDFD | CLONE_PARENT_FLAG, .pidfd = (uint64_t)(uintptr_t)&h->guard_pidfd };
+	struct system_clone_args args = { .flags = CLONE_PIDFD | CLONE_PARENT_FLAG,
+					  .pidfd = (uint64_t)(uintptr_t)&h->guard_pidfd };
 	sigset_t all, before;
 	pid_t pid;
 
@@ -195,7 +196,8 @@ static int start_guard(struct operation *op, struct hold *h)
 		guard(h);
 	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (pid < 0)
-		return error_raise_call(op->error, (int)-pid, "clone3", "the process that ends repair mode if firn is killed");
+		return error_raise_call(op->error, (int)-pid, "clone3",
+					"the process that ends repair mode if firn is killed");
 	h->guard = pid;
 	atomic_store(&recorder->guard, pid);
 	close(h->hear);
@@ -209,8 +211,9 @@ static int raise_filter(struct operation *op, int number, const char *table)
 {
 	error_raise_call(op->error, number, "nftables", "the lock on TCP connections, table inet %s", table);
 	if (number == EPROTONOSUPPORT || number == EOPNOTSUPP || number == ENOENT || number == EINVAL)
-		error_hint(op->error, "This kernel has no nftables (nf_tables, nf_tables_inet): load it, or lock the network "
-				      "yourself and say --network-lock skip.");
+		error_hint(op->error,
+			   "This kernel has no nftables (nf_tables, nf_tables_inet): load it, or lock the network "
+			   "yourself and say --network-lock skip.");
 	else if (number == EPERM)
 		error_hint(op->error, "It needs CAP_NET_ADMIN.");
 	return -number;
@@ -223,8 +226,8 @@ static int make_run_id(struct operation *op)
 
 	if (getrandom(b, sizeof(b), 0) != sizeof(b))
 		return error_raise_call(op->error, errno, "getrandom", "a name for the lock on TCP connections");
-	op->run_id = arena_printf(&op->arena, "6669726e-%02x%02x-4%x%02x-a%x%02x-%02x%02x%02x%02x%02x%02x", b[0], b[1], b[2] & 15,
-				  b[3], b[4] & 15, b[5], b[6], b[7], b[8], b[9], b[10], b[11]);
+	op->run_id = arena_printf(&op->arena, "6669726e-%02x%02x-4%x%02x-a%x%02x-%02x%02x%02x%02x%02x%02x", b[0], b[1],
+				  b[2] & 15, b[3], b[4] & 15, b[5], b[6], b[7], b[8], b[9], b[10], b[11]);
 	return op->run_id ? 0 : raise_no_memory(op);
 }
 
@@ -250,7 +253,8 @@ void tcp_lock_name(const char *run_id, char *buf, size_t size)
 	(void)snprintf(buf, size, "CRIU-%.21s", run_id);
 }
 
-int tcp_hold_begin(struct operation *op, const struct tcp_ends *ends, size_t n_ends, const int *sockets, size_t n_sockets)
+int tcp_hold_begin(struct operation *op, const struct tcp_ends *ends, size_t n_ends, const int *sockets,
+		   size_t n_sockets)
 {
 	struct hold *h = arena_alloc(&op->arena, sizeof(*h));
 	bool lock = n_ends > 0, may_fail = op->options->network_lock == NETWORK_LOCK_SKIP;
@@ -289,7 +293,8 @@ int tcp_hold_keep(struct operation *op, const struct tcp_ends *ends, size_t n_en
 
 	if (!h || !h->kept[0])
 		return 0;
-	recorder_step(0, NULL, "nftables", "lock %zu TCP connections until the restore, table inet %s", n_ends, h->kept);
+	recorder_step(0, NULL, "nftables", "lock %zu TCP connections until the restore, table inet %s", n_ends,
+		      h->kept);
 	r = packet_filter_lock(h->netlink, h->kept, false, ends, n_ends);
 	return r < 0 ? raise_filter(op, -r, h->kept) : 0;
 }

@@ -25,8 +25,8 @@
  */
 
 #define WSCALE_MAX 14u
-#define CHUNK 32768u           /* one packet in the receive queue; larger ones need memory in one piece */
-#define SETTLE_MS 1000         /* a segment on the loopback device is taken within the call that sends it; the net for it */
+#define CHUNK 32768u   /* one packet in the receive queue; larger ones need memory in one piece */
+#define SETTLE_MS 1000 /* a segment on the loopback device is taken within the call that sends it; the net for it */
 #define NOBODYS_PORT 1
 
 struct restore_lock {
@@ -160,7 +160,8 @@ int tcp_lock_all(struct operation *op)
 	}
 	if (r < 0) {
 		error_raise_call(op->error, -r, "nftables", "the lock on TCP connections, table inet %s", l->name);
-		error_hint(op->error, "This kernel may have no nftables: lock the network yourself and say --network-lock skip.");
+		error_hint(op->error,
+			   "This kernel may have no nftables: lock the network yourself and say --network-lock skip.");
 	}
 	return r;
 }
@@ -173,7 +174,7 @@ struct rebuild {
 	const InetSkEntry *m;
 	const struct tcp_connection *c;
 	const TcpStreamEntry *s;
-	uint32_t out_begin, in_end;    /* sequence numbers: of the first byte not acknowledged; of what comes next */
+	uint32_t out_begin, in_end; /* sequence numbers: of the first byte not acknowledged; of what comes next */
 };
 
 static struct rebuild rebuild_of(struct operation *op, const struct file *f)
@@ -237,7 +238,8 @@ static int connect_silently(const struct rebuild *b)
 		return 0;
 	(void)raise_rebuild(b, errno, "connect");
 	if (b->op->error->number == EADDRNOTAVAIL)
-		error_hint(b->op->error, "The connection exists already: does the dumped program, or a copy of it, still run?");
+		error_hint(b->op->error,
+			   "The connection exists already: does the dumped program, or a copy of it, still run?");
 	else if (b->op->error->number == ENETUNREACH || b->op->error->number == EHOSTUNREACH)
 		error_hint(b->op->error, "This machine has no route to the far end.");
 	return -b->op->error->number;
@@ -274,8 +276,9 @@ static int fill_queue(const struct rebuild *b, int queue, const uint8_t *data, s
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
-			return raise_rebuild(b, n < 0 ? errno : EIO, queue == TCP_RECV_QUEUE ? "send to the receive queue" :
-											      "send to the send queue");
+			return raise_rebuild(b, n < 0 ? errno : EIO,
+					     queue == TCP_RECV_QUEUE ? "send to the receive queue"
+								     : "send to the send queue");
 		data += n;
 		len -= (size_t)n;
 		recorder_moved((uint64_t)n);
@@ -313,7 +316,8 @@ static int wait_state(const struct rebuild *b, uint32_t state)
 	}
 	error_raise(b->op->error, EIO, "%s: the socket is %s where it should be %s", b->f->describe,
 		    tcp_state_name(info.tcpi_state), tcp_state_name(state));
-	error_hint(b->op->error, "A packet filter of this machine may have taken the segment that firn gave to the socket.");
+	error_hint(b->op->error,
+		   "A packet filter of this machine may have taken the segment that firn gave to the socket.");
 	return -EIO;
 }
 
@@ -348,7 +352,8 @@ static int end_refused(const struct rebuild *b)
 	((struct sockaddr_in *)&ss)->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	if (b->m->family == AF_INET6)
 		((struct sockaddr_in6 *)&ss)->sin6_addr = in6addr_loopback;
-	if (closed < 0 || bind(closed, (struct sockaddr *)&ss, len) < 0 || getsockname(closed, (struct sockaddr *)&ss, &len) < 0)
+	if (closed < 0 || bind(closed, (struct sockaddr *)&ss, len) < 0 ||
+	    getsockname(closed, (struct sockaddr *)&ss, &len) < 0)
 		return raise_rebuild(b, errno, "bind a port that refuses");
 	r = inet_set_int(b->op, b->f, IPPROTO_TCP, TCP_REPAIR, "TCP_REPAIR", 0);
 	if (r < 0)
@@ -381,7 +386,7 @@ static int half_close(const struct rebuild *b)
 
 	switch (b->m->state) {
 	case TCP_CLOSE_WAIT:
-	case TCP_LAST_ACK:    /* its own FIN follows what is not sent yet, at the end */
+	case TCP_LAST_ACK: /* its own FIN follows what is not sent yet, at the end */
 		r = tell(b, b->in_end, b->out_begin, SEGMENT_FIN, TCP_CLOSE_WAIT);
 		break;
 	case TCP_FIN_WAIT2:
@@ -395,8 +400,8 @@ static int half_close(const struct rebuild *b)
 	default:
 		break;
 	}
-	if (r == 0 && b->m->has_shutdown && (b->m->shutdown & SK_SHUTDOWN__READ) && !tcp_state_fin_received(b->m->state) &&
-	    b->m->state != TCP_CLOSE && shutdown(b->f->fd, SHUT_RD) < 0)
+	if (r == 0 && b->m->has_shutdown && (b->m->shutdown & SK_SHUTDOWN__READ) &&
+	    !tcp_state_fin_received(b->m->state) && b->m->state != TCP_CLOSE && shutdown(b->f->fd, SHUT_RD) < 0)
 		return raise_rebuild(b, errno, "shutdown(SHUT_RD)");
 	return r;
 }
@@ -476,7 +481,8 @@ static int unlock(struct operation *op)
 	if (fd >= 0)
 		close(fd);
 	if (r < 0 && r != -ENOENT)
-		return error_raise_call(op->error, -r, "nftables", "remove the lock on TCP connections, table inet %s", name);
+		return error_raise_call(op->error, -r, "nftables", "remove the lock on TCP connections, table inet %s",
+					name);
 	return 0;
 }
 

@@ -17,9 +17,18 @@
  */
 
 static const char *const names[] = {
-	"in an unknown state", "established", "connecting (SYN_SENT)", "being connected (SYN_RECV)", "closing (FIN_WAIT1)",
-	"closing (FIN_WAIT2)", "closing (TIME_WAIT)", "closed", "closing (CLOSE_WAIT)", "closing (LAST_ACK)",
-	"listening", "closing",
+	"in an unknown state",
+	"established",
+	"connecting (SYN_SENT)",
+	"being connected (SYN_RECV)",
+	"closing (FIN_WAIT1)",
+	"closing (FIN_WAIT2)",
+	"closing (TIME_WAIT)",
+	"closed",
+	"closing (CLOSE_WAIT)",
+	"closing (LAST_ACK)",
+	"listening",
+	"closing",
 };
 
 const char *tcp_state_name(uint32_t state)
@@ -52,7 +61,8 @@ bool tcp_socket_ended(int fd, uint32_t state)
 
 static int refuse(struct operation *op, const struct fd_facts *f, const char *what, const char *hint)
 {
-	error_raise(op->error, EOPNOTSUPP, "%s: TCP connection %s %s", facts_describe(op, f), inet_ends_text(op, f->fd), what);
+	error_raise(op->error, EOPNOTSUPP, "%s: TCP connection %s %s", facts_describe(op, f), inet_ends_text(op, f->fd),
+		    what);
 	error_hint(op->error, "%s", hint);
 	return -EOPNOTSUPP;
 }
@@ -93,8 +103,8 @@ static int check_namespace(struct operation *op, const struct fd_facts *f)
 	if (fd < 0 || fstat(fd, &its) < 0 || stat("/proc/self/ns/net", &own) < 0 ||
 	    (own.st_ino == its.st_ino && own.st_dev == its.st_dev))
 		return 0;
-	error_raise(op->error, EOPNOTSUPP, "%s: TCP socket %s belongs to another network namespace", facts_describe(op, f),
-		    inet_ends_text(op, f->fd));
+	error_raise(op->error, EOPNOTSUPP, "%s: TCP socket %s belongs to another network namespace",
+		    facts_describe(op, f), inet_ends_text(op, f->fd));
 	error_hint(op->error, "Run firn in that namespace: ip netns exec NAME firn …, or nsenter --net=…");
 	return -EOPNOTSUPP;
 }
@@ -108,7 +118,8 @@ static int check_connection(struct operation *op, const struct fd_facts *f, uint
 		return -EOPNOTSUPP;
 	}
 	if (has_urgent_data(f->fd))
-		return refuse(op, f, "has urgent data, which is not carried", "Let the program read it (MSG_OOB) first.");
+		return refuse(op, f, "has urgent data, which is not carried",
+			      "Let the program read it (MSG_OOB) first.");
 	if (has_upper_layer(f->fd))
 		return refuse(op, f, "is encrypted or framed by the kernel (TCP_ULP), which is not carried",
 			      "Close it before the dump, or run the program without kernel TLS.");

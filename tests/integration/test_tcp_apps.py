@@ -31,6 +31,7 @@ def read_exactly(s, n):
     return data
 
 
+@pytest.mark.timeout(180)
 def test_redis(work, start, firn):
     """A pipeline cut in the middle of a command, a client that is blocked, one that has subscribed."""
     app = apps.Redis(work, start, None)
