@@ -19,7 +19,8 @@
 #include "base/cleanup.h"
 #include "kernel/features.h"
 
-#define MAX_GROUPS 65536                 /* NGROUPS_MAX */
+#define OWN_GROUPS 64	 /* with more of them no look is taken whether they are firn's own */
+#define MAX_GROUPS 65536 /* NGROUPS_MAX */
 #define CAP_WORDS 2
 
 static uint32_t *cap_words(struct operation *op, uint64_t caps)
@@ -89,8 +90,8 @@ static int decode(struct operation *op, struct thread *t)
 
 	if (!m)
 		return aspect_damaged(op, t, "no credentials");
-	if (m->n_groups > MAX_GROUPS || m->n_cap_inh > CAP_WORDS || m->n_cap_prm > CAP_WORDS || m->n_cap_eff > CAP_WORDS ||
-	    m->n_cap_bnd > CAP_WORDS || m->n_cap_amb > CAP_WORDS)
+	if (m->n_groups > MAX_GROUPS || m->n_cap_inh > CAP_WORDS || m->n_cap_prm > CAP_WORDS ||
+	    m->n_cap_eff > CAP_WORDS || m->n_cap_bnd > CAP_WORDS || m->n_cap_amb > CAP_WORDS)
 		return aspect_damaged(op, t, "too many groups or capabilities");
 	/* -1 means "leave it as it is" to the calls, which would leave it firn's. */
 	for (size_t i = 0; i < ARRAY_SIZE(ids); i++)
@@ -107,6 +108,22 @@ static int decode(struct operation *op, struct thread *t)
 	cap_free(name);
 	error_hint(op->error, "Run the restore with at least the capabilities that the tasks had (capabilities(7)).");
 	return -EPERM;
+}
+
+/* Are the ids those that a restored task has from firn anyway? Then nothing is called that needs a privilege. */
+static bool ids_are_own(const CredsEntry *m)
+{
+	gid_t groups[OWN_GROUPS], r, e, s;
+	uid_t ru, eu, su;
+	int n = getgroups(OWN_GROUPS, groups);
+
+	if (n < 0 || (size_t)n != m->n_groups || getresgid(&r, &e, &s) < 0 || getresuid(&ru, &eu, &su) < 0)
+		return false;
+	for (int i = 0; i < n; i++)
+		if (groups[i] != m->groups[i])
+			return false;
+	return r == m->gid && e == m->egid && s == m->sgid && e == m->fsgid && ru == m->uid && eu == m->euid &&
+	       su == m->suid && eu == m->fsuid && prctl(PR_GET_SECUREBITS) == (int)m->secbits;
 }
 
 static void add_ids(struct batch *b, const CredsEntry *m)
@@ -133,11 +150,11 @@ static void add_capset(struct batch *b, uint64_t prm, uint64_t eff, uint64_t inh
 	batch_call(b, 0, __NR_capset, remote_header, batch_data(b, data, sizeof(data)));
 }
 
-static void add_capabilities(struct operation *op, struct batch *b, const CredsEntry *m)
+static void add_capabilities(struct operation *op, struct batch *b, const CredsEntry *m, bool own_ids)
 {
-	uint64_t own = op->features->cap_eff, bnd = caps_of(m->cap_bnd, m->n_cap_bnd), inh = caps_of(m->cap_inh, m->n_cap_inh),
-		 prm = caps_of(m->cap_prm, m->n_cap_prm), eff = caps_of(m->cap_eff, m->n_cap_eff),
-		 amb = caps_of(m->cap_amb, m->n_cap_amb);
+	uint64_t own = op->features->cap_eff, bnd = caps_of(m->cap_bnd, m->n_cap_bnd),
+		 inh = caps_of(m->cap_inh, m->n_cap_inh), prm = caps_of(m->cap_prm, m->n_cap_prm),
+		 eff = caps_of(m->cap_eff, m->n_cap_eff), amb = caps_of(m->cap_amb, m->n_cap_amb);
 
 	add_capset(b, own, own, inh);
 	batch_call(b, CALL_MAY_FAIL, __NR_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
@@ -147,7 +164,8 @@ static void add_capabilities(struct operation *op, struct batch *b, const CredsE
 	for (unsigned cap = 0; cap < 64; cap++)
 		if (!(bnd >> cap & 1)) /* EINVAL above the last capability of this kernel */
 			batch_call(b, CALL_MAY_FAIL, __NR_prctl, PR_CAPBSET_DROP, cap);
-	batch_call(b, 0, __NR_prctl, PR_SET_SECUREBITS, m->secbits);
+	if (!own_ids)
+		batch_call(b, 0, __NR_prctl, PR_SET_SECUREBITS, m->secbits);
 	add_capset(b, prm, eff, inh);
 	if (m->no_new_privs)
 		batch_call(b, 0, __NR_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
@@ -157,13 +175,15 @@ static int apply(struct operation *op, struct thread *t, struct batch *b)
 {
 	const CredsEntry *m = t->core->thread_core->creds;
 	int r = aspect_room(op, b, 160, m->n_groups * sizeof(*m->groups) + 256);
+	bool own = ids_are_own(m);
 
 	if (r < 0)
 		return r;
 	if (!batch_has_room(b, 160, m->n_groups * sizeof(*m->groups) + 256))
 		return aspect_refuse(op, t, "has %zu groups, more than firn can set", m->n_groups);
-	add_ids(b, m);
-	add_capabilities(op, b, m);
+	if (!own)
+		add_ids(b, m);
+	add_capabilities(op, b, m, own);
 	return 0;
 }
 

@@ -227,9 +227,14 @@ const struct option_spec option_table[] = {
 	  "taken and ignored: firn reads no configuration files" },
 	/* Names that CRIU has. Harmless without their feature: */
 	{ "ghost-fiemap", 0, NONE, FOR_DUMP, ignore, NULL, NULL },
+	{ "skip-file-rwx-check", 0, NONE, FOR_RESTORE, ignore, NULL, NULL },
 	{ "no-ghost-fiemap", 0, NONE, FOR_DUMP, ignore, NULL, NULL },
 	{ "force-irmap", 0, NONE, FOR_DUMP, ignore, NULL, NULL },
+	{ "mntns-compat-mode", 0, NONE, FOR_RESTORE, ignore, NULL, NULL },
+	{ "unprivileged", 0, NONE, FOR_BOTH, ignore, NULL, NULL },
+	{ "weak-sysctls", 0, NONE, FOR_RESTORE, ignore, NULL, NULL },
 	/* Not harmless: refused by name, so that nobody thinks they were obeyed. */
+	{ "address", 0, NEEDS, FOR_BOTH, NULL, NULL, NULL },
 	{ "allow-uprobes", 0, NONE, FOR_BOTH, NULL, NULL, NULL },
 	{ "auto-dedup", 0, NONE, FOR_BOTH, NULL, NULL, NULL },
 	{ "cgroup-dump-controller", 0, NEEDS, FOR_DUMP, NULL, NULL, NULL },
@@ -250,16 +255,16 @@ const struct option_spec option_table[] = {
 	{ "log-pid", 0, NONE, FOR_RESTORE, NULL, NULL, NULL },
 	{ "lsm-mount-context", 0, NEEDS, FOR_RESTORE, NULL, NULL, NULL },
 	{ "lsm-profile", 0, NEEDS, FOR_RESTORE, NULL, NULL, NULL },
-	{ "mntns-compat-mode", 0, NONE, FOR_RESTORE, NULL, NULL, NULL },
 	{ "orphan-pts-master", 0, NONE, FOR_RESTORE, NULL, NULL, NULL },
 	{ "page-server", 0, NONE, FOR_DUMP, NULL, NULL, NULL },
+	{ "port", 0, NEEDS, FOR_BOTH, NULL, NULL, NULL },
 	{ "pre-dump-mode", 0, NEEDS, FOR_DUMP, NULL, NULL, NULL },
 	{ "prev-images-dir", 0, NEEDS, FOR_DUMP, NULL, NULL, NULL },
+	{ "ps-socket", 0, NEEDS, FOR_BOTH, NULL, NULL, NULL },
 	{ "stream", 0, NONE, FOR_BOTH, NULL, NULL, NULL },
+	{ "tls", 0, NONE, FOR_BOTH, NULL, NULL, NULL },
 	{ "track-mem", 0, NONE, FOR_DUMP, NULL, NULL, NULL },
-	{ "unprivileged", 0, NONE, FOR_BOTH, NULL, NULL, NULL },
 	{ "veth-pair", 0, NEEDS, FOR_RESTORE, NULL, NULL, NULL },
-	{ "weak-sysctls", 0, NONE, FOR_RESTORE, NULL, NULL, NULL },
 };
 
 const size_t n_option_table = ARRAY_SIZE(option_table);
