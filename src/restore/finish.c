@@ -75,7 +75,7 @@ static int finish_task(struct operation *op, struct task *t, struct channel *c)
 	return r;
 }
 
-static bool has_exited_leader(const struct task *t)
+bool has_exited_leader(const struct task *t)
 {
 	return t->state != TASK_ZOMBIE && t->n_threads > 1 && t->core->tc->firn_leader_exited;
 }

@@ -189,13 +189,14 @@ static void roll_back(struct operation *op)
 	(void)worker_call(undo_objects, op, &ignored);
 }
 
-/* A zombie-to-be had a thread to live in, which is gone. */
+/* A zombie-to-be had a thread to live in, which is gone; so is a first thread that ended. */
 static size_t count_threads(const struct operation *op)
 {
 	size_t n = 0;
 
 	for (size_t i = 0; i < op->tree.n_tasks; i++)
-		n += op->tree.tasks[i]->state == TASK_ZOMBIE ? 0 : op->tree.tasks[i]->n_threads;
+		if (op->tree.tasks[i]->state != TASK_ZOMBIE)
+			n += op->tree.tasks[i]->n_threads - has_exited_leader(op->tree.tasks[i]);
 	return n;
 }
 

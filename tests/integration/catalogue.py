@@ -152,7 +152,7 @@ ENTRIES = [
     Entry("fd_many"),
     Entry("fd_mqueue", criu="the queue is no file that it can open"),
     Entry("fd_owner"),
-    Entry("fd_owner", ("thread",)),
+    Entry("fd_owner", ("thread",), criu="sets the owner before the thread exists"),
     *each("file_locks", "posix", "flock", "ofd", "lease", options=("--file-locks",)),
     *each("unix_sockets", "stream", "dgram", "seqpacket", "listen", "shutdown", "passed"),
     Entry("unix_sockets", ("named",), criu="the queued datagram's sender is lost"),

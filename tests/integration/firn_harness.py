@@ -362,6 +362,7 @@ class Workload:
         self.user = user
         self.argv = [str(a) for a in argv]
         self.restored = False
+        self.last_dump = self.last_restore = None
         self.rounds = 0
         self.exit_code = None
         kwargs = {}
@@ -491,7 +492,7 @@ class Workload:
     def context(self):
         text = self.output()
         for name in ("last_dump", "last_restore"):
-            if hasattr(self, name):
+            if getattr(self, name):
                 text += f"=== {name}\n{getattr(self, name)}\n"
         return text
 

@@ -311,4 +311,4 @@ def test_other_namespace(wire, start, firn, work):
               folder=work)
     w.wait_ready(lambda: (work / "listening").exists())
     outcome = firn.dump(w.pid, w.images(), *TCP)
-    assert outcome.code == 3 and "belongs to another network namespace" in outcome.err, outcome
+    assert outcome.code == 3 and "a socket of another network namespace" in outcome.err, outcome
