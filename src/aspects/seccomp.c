@@ -66,11 +66,18 @@ static bool asks_supervisor(const SeccompFilter *m)
 {
 	const struct sock_filter *code = (const void *)m->filter.data;
 
-	for (size_t i = 0; i < m->filter.len / sizeof(*code); i++)
-		if (code[i].code == (BPF_RET | BPF_K) &&
-		    (code[i].k & SECCOMP_RET_ACTION_FULL) == SECCOMP_RET_USER_NOTIF)
+	bool computed = false, named = false;
+
+	/* An answer may be computed as well; then the number stands somewhere in the program. */
+	for (size_t i = 0; i < m->filter.len / sizeof(*code); i++) {
+		bool notif = (code[i].k & SECCOMP_RET_ACTION_FULL) == SECCOMP_RET_USER_NOTIF;
+
+		if (code[i].code == (BPF_RET | BPF_K) && notif)
 			return true;
-	return false;
+		computed |= code[i].code == (BPF_RET | BPF_A);
+		named |= notif;
+	}
+	return computed && named;
 }
 
 /* dump --------------------------------------------------------------------------------------------------------- */

@@ -122,6 +122,18 @@ static int dump_state(struct operation *op, const struct fd_facts *f, InetSkEntr
 	return 0;
 }
 
+int ip_datagram_check_error(struct operation *op, const struct fd_facts *f)
+{
+	struct pollfd p = { .fd = f->fd };
+
+	if (poll(&p, 1, 0) < 0 || !(p.revents & POLLERR))
+		return 0;
+	(void)error_raise(op->error, EOPNOTSUPP, "%s: an error waits to be reported by it, which is not carried",
+			  facts_describe(op, f));
+	error_hint(op->error, "Let the program use the socket once, then dump again.");
+	return -EOPNOTSUPP;
+}
+
 int ip_datagram_dump(struct operation *op, struct file *f)
 {
 	InetSkEntry *m = arena_alloc(&op->arena, sizeof(*m));

@@ -27,7 +27,9 @@ static bool raw_recognise(const struct fd_facts *f)
 
 static int raw_check(struct operation *op, const struct fd_facts *f)
 {
-	return socket_check(op, f);
+	int r = socket_check(op, f);
+
+	return r == 0 ? ip_datagram_check_error(op, f) : r;
 }
 
 static bool get_flag(int fd, int level, int option)

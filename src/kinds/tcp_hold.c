@@ -317,8 +317,11 @@ void tcp_part(struct operation *op, enum parting how)
 	close(h->say);
 	h->say = -1;
 	p = (struct pollfd){ .fd = h->guard_pidfd, .events = POLLIN };
-	while (poll(&p, 1, GUARD_MS) < 0 && errno == EINTR)
-		;
+	recorder_step(0, NULL, "poll", "the guard of the TCP connections, to end their repair mode");
+	/* The front interrupts again and again when it cancels. */
+	for (uint64_t until = monotonic_ns() + GUARD_MS * 1000000ull, now; (now = monotonic_ns()) < until;)
+		if (poll(&p, 1, (int)((until - now) / 1000000) + 1) != -1 || errno != EINTR)
+			break;
 	if (how == PART_RUN && (!heard || !atomic_load(&recorder->guard_done))) {
 		/* Somebody killed the guard. */
 		log_warn(0, "the guard of the TCP connections is gone: the engine ends their repair mode itself");

@@ -16,6 +16,7 @@
 #include "base/cleanup.h"
 #include "kinds/common.h"
 #include "kinds/inet_address.h"
+#include "kinds/ip_datagram.h"
 #include "kinds/socket.h"
 #include "watch/recorder.h"
 
@@ -128,6 +129,10 @@ static int peek_one(struct operation *op, const struct file *f, uint8_t *buf, Fi
 	ssize_t n;
 	int r;
 
+	/* An error that came in the meantime would be taken away by a look. */
+	r = ip_datagram_check_error(op, &f->facts);
+	if (r < 0)
+		return r;
 	n = recvmsg(f->facts.fd, &msg, MSG_PEEK | MSG_DONTWAIT);
 	if (n < 0)
 		return errno == EAGAIN || errno == EWOULDBLOCK ? 0
@@ -273,13 +278,23 @@ static void fill_udp(struct udphdr *udp, const InetSkEntry *m, const FirnDatagra
 	udp->len = htons((uint16_t)(sizeof(*udp) + d->data.len));
 }
 
+/* No datagram may leave the machine, whatever the images say its address is. */
+static bool is_own_six(const struct in6_addr *a)
+{
+	struct sockaddr_in6 own = { .sin6_family = AF_INET6, .sin6_addr = *a };
+	AUTOCLOSE int fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	return fd >= 0 && !IN6_IS_ADDR_MULTICAST(a) && bind(fd, (const struct sockaddr *)&own, sizeof(own)) == 0;
+}
+
 static int send_four(const InetSkEntry *m, const FirnDatagram *d, const uint8_t *source, union ip_packet *p)
 {
 	struct sockaddr_in to = { .sin_family = AF_INET };
 	size_t len = sizeof(p->four) + d->data.len;
 	AUTOCLOSE int fd = socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_RAW);
 
-	if (fd < 0)
+	/* The route of an own address is by way of lo; what is sent to any other this way goes nowhere. */
+	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, "lo", sizeof("lo")) < 0)
 		return -errno;
 	memset(&p->four, 0, sizeof(p->four));
 	p->four.ip = (struct iphdr){ .version = 4,
@@ -312,6 +327,8 @@ static int send_six(const InetSkEntry *m, const FirnDatagram *d, union ip_packet
 	p->six.ip.ip6_hlim = (uint8_t)(d->has_ttl ? d->ttl : 64);
 	memcpy(&p->six.ip.ip6_src, d->source.data, 16);
 	memcpy(&p->six.ip.ip6_dst, destination_of(m, d, 16), 16);
+	if (!is_own_six(&p->six.ip.ip6_dst))
+		return -EADDRNOTAVAIL;
 	fill_udp(&p->six.udp, m, d);
 	memcpy(p->six.data, d->data.data, d->data.len);
 	sum = (uint16_t)~sum_up(sum_up((uint32_t)udp_len + IPPROTO_UDP, &p->six.ip.ip6_src, 32), &p->six.udp, udp_len);

@@ -82,6 +82,8 @@ static int udp_check(struct operation *op, const struct fd_facts *f)
 
 	if (r == 0)
 		r = check_send_queue(op, f);
+	if (r == 0)
+		r = ip_datagram_check_error(op, f);
 	return r == 0 ? check_tunnel(op, f) : r;
 }
 

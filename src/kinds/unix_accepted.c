@@ -59,8 +59,12 @@ static int accept_own(struct operation *op, int listener, pid_t own, const char 
 	for (;;) {
 		struct ucred cred;
 		socklen_t len = sizeof(cred);
-		AUTOCLOSE int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+		AUTOCLOSE int fd = -1;
 
+		if (recorder_cancelled())
+			return error_raise(op->error, ECANCELED, "%s: cancelled", describe);
+		recorder_step(0, NULL, "accept4", "%s", describe);
+		fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
 		if (fd < 0)
 			return error_raise_call(op->error, errno, "accept4", "%s", describe);
 		if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) == 0 && cred.pid == own) {

@@ -4,8 +4,10 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -199,6 +201,8 @@ static int search_folder(struct search *s, const char *path, int depth)
 	int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOATIME);
 	AUTOCLOSEDIR DIR *dir = fd < 0 ? NULL : fdopendir(fd);
 	const struct dirent *e;
+	bool overlay = false;
+	struct statfs fs;
 	int r = 0;
 
 	if (!dir) {
@@ -209,6 +213,8 @@ static int search_folder(struct search *s, const char *path, int depth)
 	recorder_step(0, NULL, "getdents", "%s, for a watched file", path);
 	if (!on_file_system(s, fd))
 		return 0;
+	/* Its readdir() may give the numbers of the layers below. */
+	overlay = fstatfs(fd, &fs) == 0 && fs.f_type == OVERLAYFS_SUPER_MAGIC;
 	while (!s->found && r == 0 && s->names > 0 && (e = readdir(dir))) {
 		char *name;
 
@@ -216,12 +222,12 @@ static int search_folder(struct search *s, const char *path, int depth)
 		if (recorder_cancelled())
 			return error_raise(s->op->error, ECANCELED, "cancelled while watched files were searched for");
 		if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 ||
-		    (e->d_ino != s->ino && (depth == 0 || e->d_type != DT_DIR)))
+		    (e->d_ino != s->ino && !overlay && (depth == 0 || e->d_type != DT_DIR)))
 			continue;
 		name = arena_printf(&s->op->arena, "%s/%s", strcmp(path, "/") == 0 ? "" : path, e->d_name);
 		if (!name)
 			return raise_no_memory(s->op);
-		if (e->d_ino == s->ino && is_it(s, name))
+		if ((e->d_ino == s->ino || overlay) && is_it(s, name))
 			s->found = name;
 		else if (depth > 0 && e->d_type == DT_DIR)
 			r = search_folder(s, name, depth - 1);

@@ -623,6 +623,22 @@ class Folder:
 
     base = None
     images_base = None
+    run_ids = set()     # of the checkpoints in folders that are removed
+
+    @classmethod
+    def made_lock(cls, name):
+        """Does the packet filter's table belong to a checkpoint of these folders? Others on this machine may have theirs."""
+        for base in (cls.base, cls.images_base):
+            cls.note_run_ids(base)
+        return any(i.startswith(name.removeprefix("CRIU-")) for i in cls.run_ids)
+
+    @classmethod
+    def note_run_ids(cls, path):
+        for inventory in path.rglob("inventory.img") if path else []:
+            try:
+                cls.run_ids.update(i.decode() for i in re.findall(rb"6669726e-[0-9a-f-]+", inventory.read_bytes()))
+            except OSError:
+                pass
 
     @classmethod
     def images(cls, work):
@@ -650,6 +666,8 @@ class Folder:
 
     @classmethod
     def remove(cls, work):
+        for path in (work.parent, cls.images(work)):
+            cls.note_run_ids(path)
         shutil.rmtree(work.parent, ignore_errors=True)
         shutil.rmtree(cls.images(work), ignore_errors=True)
 
