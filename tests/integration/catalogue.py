@@ -192,6 +192,7 @@ ENTRIES = [
           "groups6", "odd", "queued4", "queued6",
           criu="SO_PASSCRED of an IP socket cannot be read on Linux 6.18"),
     Entry("udp_sockets", ("corked",), refused="waits for more"),
+    Entry("udp_sockets", ("error",), refused="an error waits to be reported by it"),
     *each("raw_sockets", "4", "6", root_only=True, criu="SO_PASSCRED of an IP socket cannot be read on Linux 6.18"),
     Entry("raw_sockets", ("ping",), criu="unknown protocol"),
     Entry("netlink_sockets", ("plain",), criu="Groups above 32 are not supported"),

@@ -532,6 +532,23 @@ static void corked(void)
 	CHECK_EQ(receive(server, buf, sizeof(buf), 2000), 8, "bytes");
 }
 
+/* An error that waits to be told is not taken away by a look. */
+static void error(void)
+{
+	struct sockaddr_in6 a;
+	socklen_t len;
+	int server = bound(AF_INET, 0, &a, &len), fd = make(AF_INET, 0);
+	struct pollfd p = { .fd = fd };
+	char byte;
+
+	MUST(connect(fd, (struct sockaddr *)&a, len));
+	close(server);
+	MUST(send(fd, "x", 1, 0));
+	CHECK_EQ(poll(&p, 1, 10000), 1, "the error comes");
+	check_ready();
+	CHECK(recv(fd, &byte, 1, MSG_DONTWAIT) < 0 && errno == ECONNREFUSED, "recv: %s", strerror(errno));
+}
+
 int main(int argc, char **argv)
 {
 	const char *mode = argc > 2 ? argv[2] : "4";
@@ -569,6 +586,8 @@ int main(int argc, char **argv)
 		queued(AF_INET6);
 	else if (!strcmp(mode, "corked"))
 		corked();
+	else if (!strcmp(mode, "error"))
+		error();
 	else
 		DIE("no such mode");
 	return check_end();
