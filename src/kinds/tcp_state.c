@@ -4,8 +4,6 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "kinds/common.h"
@@ -94,21 +92,6 @@ static bool has_upper_layer(int fd)
 	return getsockopt(fd, IPPROTO_TCP, TCP_ULP, name, &len) == 0 && len > 0 && name[0];
 }
 
-/* A socket may belong to another network namespace than its holder. SIOCGSKNS: Linux 4.9. */
-static int check_namespace(struct operation *op, const struct fd_facts *f)
-{
-	struct stat own, its;
-	AUTOCLOSE int fd = ioctl(f->fd, SIOCGSKNS);
-
-	if (fd < 0 || fstat(fd, &its) < 0 || stat("/proc/self/ns/net", &own) < 0 ||
-	    (own.st_ino == its.st_ino && own.st_dev == its.st_dev))
-		return 0;
-	error_raise(op->error, EOPNOTSUPP, "%s: TCP socket %s belongs to another network namespace",
-		    facts_describe(op, f), inet_ends_text(op, f->fd));
-	error_hint(op->error, "Run firn in that namespace: ip netns exec NAME firn …, or nsenter --net=…");
-	return -EOPNOTSUPP;
-}
-
 static int check_connection(struct operation *op, const struct fd_facts *f, uint32_t state)
 {
 	if (!op->options->tcp_established) {
@@ -130,14 +113,10 @@ int tcp_check(struct operation *op, const struct fd_facts *f, uint32_t *ret_stat
 {
 	struct tcp_info info = { 0 };
 	socklen_t len = sizeof(info);
-	int r;
 
 	if (getsockopt(f->fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0)
 		return error_raise_call(op->error, errno, "getsockopt(TCP_INFO)", "%s", facts_describe(op, f));
 	*ret_state = info.tcpi_state;
-	r = check_namespace(op, f);
-	if (r < 0)
-		return r;
 	/* For a listener the kernel puts the length of its queue into tcpi_unacked. */
 	if (info.tcpi_state == TCP_LISTEN)
 		return check_listener(op, f, info.tcpi_unacked);

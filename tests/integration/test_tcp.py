@@ -165,6 +165,18 @@ def test_port_of_another(program, firn, start, work):
     w.finish()
 
 
+def test_port_without_privilege(program, firn, monkeypatch):
+    """Only CAP_NET_ADMIN can take the port over; the sentence says so."""
+    w = program("tcp_listen", "left4", user=h.USER)
+    w.dump(firn)
+    with monkeypatch.context() as m:
+        m.setattr(firn, "command", ["/usr/bin/setpriv", "--bounding-set", "-net_admin", *firn.command])
+        outcome = firn.restore(w.images())
+    assert not outcome.ok and "Only CAP_NET_ADMIN" in outcome.err, outcome
+    w.restore(firn)
+    w.finish()
+
+
 def kill_restore(w, firn, who, seconds):
     """A restore that is killed when @seconds have passed; its exit code, and what it said."""
     argv = [*firn.restore_argv(w.images(), *TCP), "--stall-timeout", "50"]
@@ -404,4 +416,4 @@ def test_other_namespace(wire, start, firn, work):
               folder=work)
     w.wait_ready(lambda: (work / "listening").exists())
     outcome = firn.dump(w.pid, w.images(), *TCP)
-    assert outcome.code == 3 and "belongs to another network namespace" in outcome.err, outcome
+    assert outcome.code == 3 and "a socket of another network namespace is not carried" in outcome.err, outcome
