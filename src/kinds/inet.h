@@ -35,11 +35,10 @@ int inet_set_int(struct operation *op, const struct file *f, int level, int opti
 /* Both ends as the packet filter sees them. */
 void inet_fill_ends(const InetSkEntry *m, struct tcp_ends *ret);
 
-/* inet_options.c: at the levels of IP and TCP. SOL_SOCKET's are in kinds/socket.h. */
+/* inet_options.c: at the levels of IP and TCP. SOL_SOCKET's are in kinds/socket.h, and what of IP's is set before bind() or
+ * late is in kinds/ip_options.h. */
 int inet_options_dump(struct operation *op, const struct fd_facts *f, InetSkEntry *m);
 int inet_options_decode(struct operation *op, const struct file *f, const InetSkEntry *m);
-/* What bind() and connect() ask for. */
-int inet_options_before_bind(struct operation *op, const struct file *f, const InetSkEntry *m);
 int inet_options_apply(struct operation *op, const struct file *f, const InetSkEntry *m);
 
 /* tcp_state.c */
@@ -53,6 +52,10 @@ bool tcp_state_fin_sent(uint32_t state);
 bool tcp_socket_ended(int fd, uint32_t state);
 /* Can it be carried with these options? */
 int tcp_check(struct operation *op, const struct fd_facts *f, uint32_t *ret_state);
+
+/* tcp_port.c (restore): bind() and listen(), where leftovers may have the port. */
+int tcp_port_bind(struct operation *op, const struct file *f, const InetSkEntry *m);
+int tcp_port_listen(struct operation *op, const struct file *f, const InetSkEntry *m);
 
 /* tcp_dump.c: everything that needs repair mode, for all connections at once (the verb dump_all). */
 int tcp_dump_all(struct operation *op);

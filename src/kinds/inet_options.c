@@ -6,6 +6,7 @@
 #include "base/cleanup.h"
 #include "kinds/common.h"
 #include "kinds/inet.h"
+#include "kinds/ip_options.h"
 
 #ifndef TCP_INQ
 #define TCP_INQ 36 /* Linux 4.18 */
@@ -15,7 +16,7 @@
 #define CONGESTION_MAX 16   /* the kernel's TCP_CA_NAME_MAX */
 
 /*
- * Options at the levels of IP and TCP. Many have a default of the machine's (sysctl), or one that the kernel itself moves:
+ * Options at the level of TCP; those of IP are in ip_options.c. Many have a default of the machine's (sysctl), or one that the kernel itself moves:
  * what a fresh socket has as well is not written, so that a restore elsewhere gives the defaults from there.
  */
 struct int_option {
@@ -45,7 +46,6 @@ static const struct int_option int_options[] = {
 	/* A connection tells what it uses, which need not be what was asked for. */
 	OPTION(IPPROTO_TCP, TCP_MAXSEG, firn_maxseg, false),
 	OPTION(IPPROTO_TCP, TCP_WINDOW_CLAMP, firn_window_clamp, false),
-	OPTION(IPPROTO_IP, IP_MTU_DISCOVER, firn_mtu_discover, true),
 };
 
 static protobuf_c_boolean *has_of(const InetSkEntry *m, const struct int_option *o)
@@ -88,40 +88,6 @@ static int dump_congestion(struct operation *op, const struct fd_facts *f, InetS
 	return m->firn_congestion ? 0 : raise_no_memory(op);
 }
 
-static int dump_ip(struct operation *op, const struct fd_facts *f, InetSkEntry *m, int fresh)
-{
-	IpOptsEntry *ip = arena_alloc(&op->arena, sizeof(*ip));
-	bool v6 = m->family == AF_INET6;
-	int level = v6 ? IPPROTO_IPV6 : IPPROTO_IP, value, usual, r;
-
-	if (!ip)
-		return raise_no_memory(op);
-	ip_opts_entry__init(ip);
-	m->ip_opts = ip;
-	if (v6) {
-		r = inet_get_int(f->fd, IPPROTO_IPV6, IPV6_V6ONLY, &value);
-		if (r < 0)
-			return error_raise_call(op->error, -r, "getsockopt(IPV6_V6ONLY)", "%s", facts_describe(op, f));
-		m->has_v6only = true;
-		m->v6only = value != 0;
-	}
-	if (inet_get_int(f->fd, level, v6 ? IPV6_FREEBIND : IP_FREEBIND, &value) == 0) {
-		ip->has_freebind = true;
-		ip->freebind = value != 0;
-	}
-	/* Only what differs from a fresh socket: CRIU 4.1 sets what it finds. */
-	if (inet_get_int(f->fd, level, v6 ? IPV6_TCLASS : IP_TOS, &value) == 0 && value > 0) {
-		ip->has_tos = true;
-		ip->tos = (uint32_t)value;
-	}
-	if (inet_get_int(f->fd, level, v6 ? IPV6_UNICAST_HOPS : IP_TTL, &value) == 0 && value > 0 &&
-	    inet_get_int(fresh, level, v6 ? IPV6_UNICAST_HOPS : IP_TTL, &usual) == 0 && value != usual) {
-		ip->has_ttl = true;
-		ip->ttl = (uint32_t)value;
-	}
-	return 0;
-}
-
 static void take_int(int fd, int option, protobuf_c_boolean *has, uint32_t *ret)
 {
 	int value;
@@ -160,7 +126,7 @@ int inet_options_dump(struct operation *op, const struct fd_facts *f, InetSkEntr
 
 	if (fresh < 0)
 		return error_raise_call(op->error, errno, "socket", "a socket to compare with");
-	r = dump_ip(op, f, m, fresh);
+	r = ip_options_dump(op, f, m);
 	if (r == 0)
 		r = dump_tcp(op, f, m);
 	if (r < 0)
@@ -176,15 +142,12 @@ int inet_options_decode(struct operation *op, const struct file *f, const InetSk
 	const SkOptsEntry *o = m->opts;
 	const TcpOptsEntry *t = m->tcp_opts;
 
-	if (m->ip_opts &&
-	    ((m->ip_opts->has_tos && m->ip_opts->tos > 255) || (m->ip_opts->has_ttl && m->ip_opts->ttl > 255)))
-		return raise_damaged(op, f, "an option of an IP socket");
 	if (o->tcp_keepcnt > 127 || o->tcp_keepidle > TCP_KEEP_MAX || o->tcp_keepintvl > TCP_KEEP_MAX ||
 	    (t && (t->keepcnt > 127 || t->keepidle > TCP_KEEP_MAX || t->keepintvl > TCP_KEEP_MAX)))
 		return raise_damaged(op, f, "a keepalive option of a TCP socket");
 	if (m->firn_congestion && strlen(m->firn_congestion) >= CONGESTION_MAX)
 		return raise_damaged(op, f, "the congestion control of a TCP socket");
-	return 0;
+	return ip_options_decode(op, f, m);
 }
 
 int inet_set_int(struct operation *op, const struct file *f, int level, int option, const char *name, int value)
@@ -192,23 +155,6 @@ int inet_set_int(struct operation *op, const struct file *f, int level, int opti
 	if (setsockopt(f->fd, level, option, &value, sizeof(value)) < 0)
 		return error_raise_call(op->error, errno, "setsockopt", "%s, %s", f->describe, name);
 	return 0;
-}
-
-int inet_options_before_bind(struct operation *op, const struct file *f, const InetSkEntry *m)
-{
-	const IpOptsEntry *ip = m->ip_opts;
-	bool v6 = m->family == AF_INET6;
-	int level = v6 ? IPPROTO_IPV6 : IPPROTO_IP, r = 0;
-
-	if (v6 && m->has_v6only)
-		r = inet_set_int(op, f, IPPROTO_IPV6, IPV6_V6ONLY, "IPV6_V6ONLY", m->v6only);
-	if (r == 0 && ip && ip->has_freebind && ip->freebind)
-		r = inet_set_int(op, f, level, v6 ? IPV6_FREEBIND : IP_FREEBIND, "IP_FREEBIND", 1);
-	if (r == 0 && ip && ip->has_tos && ip->tos)
-		r = inet_set_int(op, f, level, v6 ? IPV6_TCLASS : IP_TOS, "IP_TOS", (int)ip->tos);
-	if (r == 0 && ip && ip->has_ttl && ip->ttl)
-		r = inet_set_int(op, f, level, v6 ? IPV6_UNICAST_HOPS : IP_TTL, "IP_TTL", (int)ip->ttl);
-	return r;
 }
 
 static int apply_congestion(struct operation *op, const struct file *f, const InetSkEntry *m)

@@ -6,6 +6,7 @@
 #include "base/cleanup.h"
 #include "kinds/common.h"
 #include "kinds/inet.h"
+#include "kinds/ip_options.h"
 #include "kinds/registry.h"
 #include "kinds/socket.h"
 #include "watch/recorder.h"
@@ -159,23 +160,13 @@ static int inet_decode(struct operation *op, struct file *f)
 	return m->state == TCP_LISTEN ? 0 : tcp_decode(op, f, m);
 }
 
-static int raise_bind(struct operation *op, const struct file *f, int number)
-{
-	error_raise_call(op->error, number, "bind", "%s", f->describe);
-	if (number == EADDRINUSE)
-		error_hint(op->error, "Another process has that port: end it first (ss -tlnp names it).");
-	else if (number == EADDRNOTAVAIL)
-		error_hint(op->error, "This machine does not have that address: add it to an interface first.");
-	return -number;
-}
-
 static int inet_create(struct operation *op, struct file *f)
 {
 	const InetSkEntry *m = f->entry->isk;
 	static const uint32_t any[4];
 	struct sockaddr_storage ss;
-	int reuse = 1, r;
 	socklen_t len;
+	int r;
 
 	/* Before the first of them exists. */
 	r = tcp_lock_all(op);
@@ -186,7 +177,7 @@ static int inet_create(struct operation *op, struct file *f)
 		return error_raise_call(op->error, errno, "socket", "%s", f->describe);
 	r = socket_opts_before_bind(op, f->fd, m->opts, f->describe);
 	if (r == 0)
-		r = inet_options_before_bind(op, f, m);
+		r = ip_options_apply(op, f, m);
 	if (r == 0 && f->state)
 		r = inet_set_int(op, f, IPPROTO_TCP, TCP_REPAIR, "TCP_REPAIR",
 				 1); /* it also lets bind() share any port */
@@ -199,13 +190,16 @@ static int inet_create(struct operation *op, struct file *f)
 	}
 	if (m->src_port == 0 && memcmp(m->src_addr, any, m->n_src_addr * sizeof(uint32_t)) == 0 && !f->state)
 		return 0;
-	/* Connections of the time before, in TIME_WAIT, must not keep the port from its owner; finish puts this back. */
 	if (!f->state)
-		(void)setsockopt(f->fd, SOL_SOCKET, SO_REUSEADDR, &reuse, sizeof(reuse));
+		return tcp_port_bind(op, f, m);
 	inet_address_fill(m, &ss, &len);
-	if (bind(f->fd, (const struct sockaddr *)&ss, len) < 0)
-		return raise_bind(op, f, errno);
-	return f->state ? tcp_create(op, f, m) : 0;
+	if (bind(f->fd, (const struct sockaddr *)&ss, len) < 0) {
+		error_raise_call(op->error, errno, "bind", "%s", f->describe);
+		if (op->error->number == EADDRNOTAVAIL)
+			error_hint(op->error, "This machine does not have that address: add it to an interface first.");
+		return -op->error->number;
+	}
+	return tcp_create(op, f, m);
 }
 
 static int inet_finish(struct operation *op, struct file *f)
@@ -218,15 +212,17 @@ static int inet_finish(struct operation *op, struct file *f)
 	bool late = m->state == TCP_LISTEN && m->opts->reuseaddr, early = m->state == TCP_LISTEN && !late;
 
 	r = inet_options_apply(op, f, m);
-	if (r == 0 && early && listen(f->fd, (int)m->backlog) < 0)
-		return raise_bind(op, f, errno);
+	if (r == 0 && !f->state)
+		r = ip_options_apply_late(op, f, m);
+	if (r == 0 && early)
+		r = tcp_port_listen(op, f, m);
 	if (r == 0)
 		r = socket_opts_apply(op, f->fd, m->opts, f->describe);
 	/* SO_REUSEADDR was set, which ends the sharing of any port: the listener of this port may come after. */
 	if (r == 0 && f->state)
 		r = inet_set_int(op, f, IPPROTO_TCP, TCP_REPAIR, "TCP_REPAIR", 1);
-	if (r == 0 && late && listen(f->fd, (int)m->backlog) < 0)
-		return raise_bind(op, f, errno);
+	if (r == 0 && late)
+		r = tcp_port_listen(op, f, m);
 	if (r == 0)
 		r = file_set_flags(op, f, m->flags);
 	return r == 0 ? fown_apply(op, f->fd, m->fown, f->describe) : r;

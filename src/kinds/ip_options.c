@@ -50,7 +50,8 @@ static const struct ip_option {
 	int level, option;
 	enum shape shape;
 	bool late;
-	bool only6; /* of an IPv6 socket, which may speak IPv4 too; for IPv4 the message has a field */
+	bool packets; /* a stream cannot set it, and its value may be another after accept() */
+	bool only6;   /* of an IPv6 socket, which may speak IPv4 too; for IPv4 the message has a field */
 } ip_options[] = {
 #define OPT(LEVEL, OPTION, ...)                                                  \
 	{                                                                        \
@@ -71,11 +72,11 @@ static const struct ip_option {
 	OPT(IPPROTO_IP, IP_MTU_DISCOVER),
 	OPT(IPPROTO_IP, IP_RECVERR),
 	OPT(IPPROTO_IP, IP_RECVERR_RFC4884),
-	OPT(IPPROTO_IP, IP_MULTICAST_TTL),
+	OPT(IPPROTO_IP, IP_MULTICAST_TTL, .packets = true),
 	OPT(IPPROTO_IP, IP_MULTICAST_LOOP),
 	OPT(IPPROTO_IP, IP_MULTICAST_ALL),
-	OPT(IPPROTO_IP, IP_MULTICAST_IF),
-	OPT(IPPROTO_IP, IP_MINTTL),
+	OPT(IPPROTO_IP, IP_MULTICAST_IF, .packets = true),
+	OPT(IPPROTO_IP, IP_MINTTL, .late = true), /* firn itself sends to the socket */
 	OPT(IPPROTO_IP, IP_LOCAL_PORT_RANGE),
 	OPT(IPPROTO_IP, IP_UNICAST_IF, .shape = IFINDEX_NET),
 	OPT(IPPROTO_IP, IP_OPTIONS, .shape = DATA),
@@ -96,10 +97,10 @@ static const struct ip_option {
 	OPT(IPPROTO_IPV6, IPV6_RECVORIGDSTADDR),
 	OPT(IPPROTO_IPV6, IPV6_RECVFRAGSIZE),
 	OPT(IPPROTO_IPV6, IPV6_UNICAST_HOPS),
-	OPT(IPPROTO_IPV6, IPV6_MULTICAST_HOPS),
+	OPT(IPPROTO_IPV6, IPV6_MULTICAST_HOPS, .packets = true),
 	OPT(IPPROTO_IPV6, IPV6_MULTICAST_LOOP),
 	OPT(IPPROTO_IPV6, IPV6_MULTICAST_ALL),
-	OPT(IPPROTO_IPV6, IPV6_MULTICAST_IF, .shape = IFINDEX),
+	OPT(IPPROTO_IPV6, IPV6_MULTICAST_IF, .shape = IFINDEX, .packets = true),
 	OPT(IPPROTO_IPV6, IPV6_UNICAST_IF, .shape = IFINDEX_NET),
 	OPT(IPPROTO_IPV6, IPV6_MTU_DISCOVER),
 	OPT(IPPROTO_IPV6, IPV6_RECVERR),
@@ -107,7 +108,7 @@ static const struct ip_option {
 	OPT(IPPROTO_IPV6, IPV6_FLOWINFO_SEND),
 	OPT(IPPROTO_IPV6, IPV6_AUTOFLOWLABEL),
 	OPT(IPPROTO_IPV6, IPV6_DONTFRAG),
-	OPT(IPPROTO_IPV6, IPV6_MINHOPCOUNT),
+	OPT(IPPROTO_IPV6, IPV6_MINHOPCOUNT, .late = true),
 	OPT(IPPROTO_IPV6, IPV6_ADDR_PREFERENCES),
 	OPT(IPPROTO_IPV6, IPV6_HOPOPTS, .shape = DATA),
 	OPT(IPPROTO_IPV6, IPV6_RTHDR, .shape = DATA),
@@ -133,6 +134,8 @@ static bool option_fits(const InetSkEntry *m, const struct ip_option *o)
 {
 	bool v6 = m->family == AF_INET6;
 
+	if (o->packets && m->type == SOCK_STREAM)
+		return false;
 	switch (o->level) {
 	case IPPROTO_IP:
 		return v6 ? m->type != SOCK_RAW : !o->only6;
@@ -221,7 +224,7 @@ static void dump_known(int fd, int fresh, InetSkEntry *m)
 {
 	IpOptsEntry *ip = m->ip_opts;
 	bool v6 = m->family == AF_INET6;
-	int level = v6 ? IPPROTO_IPV6 : IPPROTO_IP, value, common;
+	int level = v6 ? IPPROTO_IPV6 : IPPROTO_IP, ttl = v6 ? IPV6_UNICAST_HOPS : IP_TTL, value, common;
 
 	if (get_int(fd, level, v6 ? IPV6_FREEBIND : IP_FREEBIND, &value) == 0) {
 		ip->has_freebind = true;
@@ -231,14 +234,14 @@ static void dump_known(int fd, int fresh, InetSkEntry *m)
 		ip->has_tos = true;
 		ip->tos = (uint32_t)value;
 	}
-	if (v6)
+	if (v6 && m->type != SOCK_STREAM)
 		return;
-	if (get_int(fd, level, IP_TTL, &value) == 0 &&
-	    (get_int(fresh, level, IP_TTL, &common) < 0 || common != value)) {
+	if (get_int(fd, level, ttl, &value) == 0 && value > 0 &&
+	    (get_int(fresh, level, ttl, &common) < 0 || common != value)) {
 		ip->has_ttl = true;
 		ip->ttl = (uint32_t)value;
 	}
-	if (get_int(fd, level, IP_PKTINFO, &value) == 0 && value)
+	if (!v6 && get_int(fd, level, IP_PKTINFO, &value) == 0 && value)
 		ip->has_pktinfo = ip->pktinfo = true;
 }
 

@@ -5,7 +5,7 @@
 #include "sk-inet.pb-c.h"
 
 /*
- * Options of IP sockets at IPPROTO_IP, IPPROTO_IPV6, IPPROTO_UDP and SOL_RAW, and memberships in multicast groups.
+ * Options of all IP sockets (TCP's too) at IPPROTO_IP, IPPROTO_IPV6, IPPROTO_UDP and SOL_RAW, and memberships in multicast groups.
  * 0 or -errno, raised. Nothing here blocks.
  */
 
@@ -16,7 +16,8 @@ int ip_options_dump(struct operation *op, const struct fd_facts *f, InetSkEntry 
 int ip_options_decode(struct operation *op, const struct file *f, const InetSkEntry *m);
 /* restore, before bind(). */
 int ip_options_apply(struct operation *op, const struct file *f, const InetSkEntry *m);
-/* restore: what must wait until the socket has sent what firn wants to send (UDP_CORK, SO_PEEK_OFF). */
+/* restore: what must wait until the socket has sent what firn wants to send, and got it (UDP_CORK, SO_PEEK_OFF,
+ * IP_MINTTL). */
 int ip_options_apply_late(struct operation *op, const struct file *f, const InetSkEntry *m);
 
 /* dump: the groups that this very socket has joined, into m->firn_groups. */

@@ -10,6 +10,7 @@
 #include "kernel/tcp_segment.h"
 #include "kinds/common.h"
 #include "kinds/inet.h"
+#include "kinds/ip_options.h"
 #include "kinds/registry.h"
 #include "kinds/socket.h"
 #include "watch/recorder.h"
@@ -541,6 +542,8 @@ static int let_go(struct operation *op, const struct file *f)
 	if (r < 0)
 		return r;
 	r = b.m->state == TCP_SYN_SENT ? connect_again(&b) : b.m->state == TCP_CLOSE ? 0 : send_rest(&b);
+	if (r == 0)
+		r = ip_options_apply_late(op, f, b.m);
 	/* Once more: repair mode has touched SO_REUSEADDR, and room was made for what was sent. */
 	return r == 0 ? socket_opts_apply(op, f->fd, b.m->opts, f->describe) : r;
 }

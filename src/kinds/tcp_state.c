@@ -4,7 +4,6 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "kinds/common.h"

@@ -29,6 +29,7 @@ TCP_ANYWHERE = ("est", "full", "fin_wait1", "fin_wait2", "close_wait", "last_ack
                 "shut_rd", "cork")
 TCP_SCENES = [
     *(("4", where, scene) for where in ("inside", "outside") for scene in TCP_ANYWHERE),
+    ("4", "outside", "ip_options"), ("6", "inside", "ip_options"), ("mapped", "inside", "ip_options"),
     ("4", "outside", "syn_sent"), ("4", "inside", "refused"),
     *((family, "outside", scene) for family in ("6", "mapped") for scene in ("est", "full", "close_wait", "closed")),
     ("6", "inside", "refused"), ("6", "outside", "syn_sent"), ("6", "inside", "fin_wait2"), ("mapped", "inside", "last_ack"),
@@ -187,7 +188,7 @@ ENTRIES = [
     Entry("unix_creds", ("scm",), criu="Control messages in queue, not supported"),
     Entry("unix_sockets", ("peercred",), criu="SO_PEERCRED names the user who restores"),
     Entry("unix_sockets", ("refiled",)),
-    *each("tcp_listen", "4", "6", "both", criu="SO_PASSCRED of a TCP socket cannot be read on Linux 6.18"),
+    *each("tcp_listen", "4", "6", "both", "left4", "left6", "options4", "options6", criu="SO_PASSCRED of a TCP socket cannot be read on Linux 6.18"),
     *each("udp_sockets", "4", "6", "lite4", "lite6", "lite", "options4", "options6", "generic", "shared", "halves", "groups4",
           "groups6", "odd", "queued4", "queued6",
           criu="SO_PASSCRED of an IP socket cannot be read on Linux 6.18"),

@@ -597,6 +597,12 @@ def locks(*beginnings):
     return sorted(n for n in found if n.startswith(beginnings or ("firn-", "CRIU-6669726e")))
 
 
+def lock_of(images):
+    """The name of the lock that the dump with these images has left, whether it is there or not."""
+    found = re.search(rb"6669726e(-[0-9a-f]+){4}", (pathlib.Path(images) / "inventory.img").read_bytes())
+    return f"CRIU-{found[0][:21].decode()}" if found else ""
+
+
 def remove_lock(name):
     value = name.encode() + b"\0"
     attribute = struct.pack("=HH", 4 + len(value), 1) + value + b"\0" * (-len(value) % 4)

@@ -232,8 +232,8 @@ def checkpoint(program, firn):
     return w
 
 
-def restore_damaged(firn, w, images, *words, may_succeed=False):
-    outcome = firn.restore(images)
+def restore_damaged(firn, w, images, *words, may_succeed=False, options=()):
+    outcome = firn.restore(images, *options)
     if outcome.ok and may_succeed:
         pid = int(h.read_text(images / "restored.pid") or 0)
         if pid > 0:
@@ -492,6 +492,81 @@ def test_flipped_bits_of_own_fields(name, images_of, program, firn, work):
         (images / path.name).write_bytes(data)
         outcome = restore_damaged(firn, w, images, may_succeed=True)
         assert "killed by signal" not in outcome.err, outcome
+
+
+CONNECTIONS = ("--tcp-established",)
+
+
+def change_number(path, value):
+    """One number of an image's messages; False when it has none. What follows the messages stays."""
+    import pycriu
+    with open(path, "rb") as f:
+        image = pycriu.images.load(f)
+    places = list(numbers(image["entries"]))
+    if not places:
+        return False
+    holder, key = random.choice(places)
+    holder[key] = value
+    with open(path, "wb") as f:
+        pycriu.images.dump(image, f)
+    return True
+
+
+def change_stream_number(path, value):
+    """The message in tcp-stream-*.img, which has its queues behind it."""
+    from pycriu.images import pb
+    data = path.read_bytes()
+    size = int.from_bytes(data[8:12], "little")
+    message = pb.tcp_stream_entry()
+    message.ParseFromString(data[12:12 + size])
+    field = random.choice([d.name for d, _ in message.ListFields() if not isinstance(getattr(message, d.name), bool)])
+    setattr(message, field, value)
+    new = message.SerializeToString()
+    path.write_bytes(data[:8] + len(new).to_bytes(4, "little") + new + data[12 + size:])
+
+
+def flip(path, rounds):
+    data = bytearray(path.read_bytes())
+    for _ in range(rounds):
+        data[8 + random.randrange(len(data) - 8)] ^= 1 << random.randrange(8)
+    path.write_bytes(data)
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("name", ["tcp_connections 4 inside full", "tcp_connections 6 inside fin_wait2",
+                                  "tcp_connections 4 inside closing", "tcp_connections 4 inside reset",
+                                  "tcp_connections 4 inside options", "tcp_listen left4", "udp_sockets queued6",
+                                  "udp_sockets odd", "udp_sockets groups6"])
+def test_hostile_connections(name, program, firn, work):
+    """Sockets of IP whose images are changed: a restore or a sentence; and no lock is lost or left by one that fails."""
+    random.seed(name)
+    w = program(*name.split())
+    w.dump(firn, *CONNECTIONS)
+    lock = h.lock_of(w.images())
+    locked, succeeded = lock in h.locks(), 0
+    copy = copies(w.images(), work)
+    streams = sorted(p.name for p in w.images().glob("tcp-stream-*"))
+    values = [0, 1, 2, 14, 15, 255, 4096, 65535, 65536, 1 << 20, (1 << 31) - 1, 1 << 31, (1 << 32) - 1]
+    for i in range(30):
+        images = copy()
+        (images / "firn.manifest").unlink(missing_ok=True)
+        if streams and i % 3 == 0:
+            change_stream_number(images / random.choice(streams), random.choice(values))
+        elif i % 3 == 1:
+            change_number(images / "files.img", random.choice(values[:-2]))
+        else:
+            flip(images / random.choice(["files.img", *streams]), random.choice([1, 1, 3]))
+        outcome = restore_damaged(firn, w, images, may_succeed=True, options=CONNECTIONS)
+        assert "killed by signal" not in outcome.err, outcome
+        succeeded += outcome.ok
+        locked = locked and not outcome.ok
+        assert (lock in h.locks()) == locked, outcome
+        assert not [n for n in h.locks("firn-restore-") if not h.alive(int(n.split("-")[2]))], outcome
+    # A copy that ran has ended the connection, and the machine remembers it for a while.
+    if not succeeded:
+        w.restore(firn, *CONNECTIONS)
+        w.finish()
+    assert not succeeded or lock not in h.locks()
 
 
 def test_clock_that_goes_back(program, firn, work):

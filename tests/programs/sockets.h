@@ -81,10 +81,106 @@ static inline void snapshot_compare(int fd, const struct snapshot *before, const
 	CHECK_EQ(now.flags, before->flags, "flags");
 }
 
+/*
+ * The options at IPPROTO_IP and IPPROTO_IPV6 alone, as TCP sockets have them, but for IPV6_2292PKTOPTIONS, which is of one
+ * packet; IP_MULTICAST_TTL and its like, which are not for streams; IPV6_V6ONLY, which bind() to an address sets for good.
+ */
+struct ip_snapshot {
+	struct option_value values[2][90];
+};
+
+static inline void ip_snapshot_take(int fd, struct ip_snapshot *s)
+{
+	for (int l = 0; l < 2; l++) {
+		for (int o = 1; o < 90; o++) {
+			struct option_value *v = &s->values[l][o];
+
+			*v = (struct option_value){ .level = l ? IPPROTO_IPV6 : IPPROTO_IP, .option = o, .len = sizeof(v->data) };
+			if (option_moves(v->level, o) || (l && (o == 6 || o == IPV6_V6ONLY)) ||
+			    o == (l ? IPV6_MULTICAST_HOPS : IP_MULTICAST_TTL))
+				v->len = 0;
+			else if (getsockopt(fd, v->level, o, v->data, &v->len) < 0) {
+				v->error = errno;
+				v->len = 0;
+			}
+		}
+	}
+}
+
+static inline void ip_snapshot_compare(int fd, const struct ip_snapshot *before)
+{
+	static struct ip_snapshot now;
+
+	ip_snapshot_take(fd, &now);
+	for (int l = 0; l < 2; l++) {
+		for (int o = 1; o < 90; o++) {
+			const struct option_value *a = &before->values[l][o], *b = &now.values[l][o];
+			int x, y;
+
+			memcpy(&x, a->data, sizeof(x));
+			memcpy(&y, b->data, sizeof(y));
+			CHECK(a->error == b->error && a->len == b->len && !memcmp(a->data, b->data, a->len),
+			      "level %d option %d: %d (error %d, %u bytes) instead of %d (%d, %u)", a->level, o, y, b->error,
+			      b->len, x, a->error, a->len);
+		}
+	}
+}
+
 static inline void set(int fd, int level, int option, int value)
 {
 	if (setsockopt(fd, level, option, &value, sizeof(value)))
 		DIE("setsockopt(%d, %d, %d): %s", level, option, value, strerror(errno));
+}
+
+/* A value that is no default for every option of IP that a TCP socket takes; how many this kernel and user have. */
+static inline int ip_options_set(int fd, int family)
+{
+	static const struct {
+		int level, option, value;
+	} table[] = {
+		{ IPPROTO_IP, IP_TOS, 0x10 },
+		{ IPPROTO_IP, IP_TTL, 31 },
+		{ IPPROTO_IP, IP_PKTINFO, 1 },
+		{ IPPROTO_IP, IP_RECVTOS, 1 },
+		{ IPPROTO_IP, IP_RECVTTL, 1 },
+		{ IPPROTO_IP, IP_RECVOPTS, 1 },
+		{ IPPROTO_IP, IP_RETOPTS, 1 },
+		{ IPPROTO_IP, IP_RECVORIGDSTADDR, 1 },
+		{ IPPROTO_IP, IP_RECVERR, 1 },
+		{ IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DONT },
+		{ IPPROTO_IP, IP_MINTTL, 20 },
+		{ IPPROTO_IP, IP_FREEBIND, 1 },
+		{ IPPROTO_IP, IP_TRANSPARENT, 1 },
+		{ IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1 },
+		{ IPPROTO_IP, IP_RECVFRAGSIZE, 1 },
+		{ IPPROTO_IP, IP_MULTICAST_LOOP, 0 },
+		{ IPPROTO_IP, IP_MULTICAST_ALL, 0 },
+		{ IPPROTO_IP, 51 /* IP_LOCAL_PORT_RANGE */, (int)(50000u << 16 | 40000u) },
+		{ IPPROTO_IPV6, IPV6_UNICAST_HOPS, 33 },
+		{ IPPROTO_IPV6, IPV6_TCLASS, 0x20 },
+		{ IPPROTO_IPV6, IPV6_RECVPKTINFO, 1 },
+		{ IPPROTO_IPV6, IPV6_RECVTCLASS, 1 },
+		{ IPPROTO_IPV6, IPV6_RECVHOPLIMIT, 1 },
+		{ IPPROTO_IPV6, IPV6_RECVRTHDR, 1 },
+		{ IPPROTO_IPV6, IPV6_RECVHOPOPTS, 1 },
+		{ IPPROTO_IPV6, IPV6_RECVDSTOPTS, 1 },
+		{ IPPROTO_IPV6, IPV6_RECVERR, 1 },
+		{ IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_DONT },
+		{ IPPROTO_IPV6, IPV6_DONTFRAG, 1 },
+		{ IPPROTO_IPV6, IPV6_AUTOFLOWLABEL, 0 },
+		{ IPPROTO_IPV6, IPV6_ADDR_PREFERENCES, 1 /* IPV6_PREFER_SRC_TMP */ },
+		{ IPPROTO_IPV6, IPV6_MINHOPCOUNT, 20 },
+		{ IPPROTO_IPV6, IPV6_RECVORIGDSTADDR, 1 },
+		{ IPPROTO_IPV6, IPV6_TRANSPARENT, 1 },
+		{ IPPROTO_IPV6, IPV6_FREEBIND, 1 },
+	};
+	int n = 0;
+
+	for (size_t i = 0; i < sizeof(table) / sizeof(*table); i++) {
+		if (table[i].level == IPPROTO_IP || family == AF_INET6)
+			n += setsockopt(fd, table[i].level, table[i].option, &table[i].value, sizeof(int)) == 0;
+	}
+	return n;
 }
 
 /* Where a kernel or an ordinary user may not have it. */

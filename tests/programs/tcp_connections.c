@@ -5,7 +5,7 @@
  * the tree does not (outside). After the trigger both ends go on and must see every byte, in order, and the end as it was
  * announced.
  */
-#include "check.h"
+#include "sockets.h"
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -503,6 +503,36 @@ static void options_there(void)
 	goodbye(&there, FAR, NEAR);
 }
 
+/* Those of the level of IP; the far end has said that it is done, which a restore must tell in spite of IP_MINTTL. */
+static struct ip_snapshot ip_options;
+
+static void ip_options_setup(void)
+{
+	int peek = 3;
+
+	CHECK(ip_options_set(here.fd, address.sin6_family) >= 12, "few options");
+	(void)setsockopt(here.fd, SOL_SOCKET, SO_PEEK_OFF, &peek, sizeof(peek));
+	put(&there, FAR, 50);
+	shutdown(there.fd, SHUT_WR);
+	settle(TCP_CLOSE_WAIT, TCP_FIN_WAIT2);
+	ip_snapshot_take(here.fd, &ip_options);
+}
+static void ip_options_here(void)
+{
+	int peek = 3, now = 3;
+	socklen_t len = sizeof(now);
+	uint8_t byte = 0;
+
+	ip_snapshot_compare(here.fd, &ip_options);
+	if (getsockopt(here.fd, SOL_SOCKET, SO_PEEK_OFF, &now, &len) == 0 && now >= 0) {
+		CHECK_EQ(now, peek, "SO_PEEK_OFF");
+		CHECK(recv(here.fd, &byte, 1, MSG_PEEK) == 1 && byte == byte_at(FAR, 3), "peeked %d", byte);
+	}
+	take_end(&here, FAR, 50);
+	put(&here, NEAR, 600);
+	close(here.fd);
+}
+
 /* What is held back by TCP_CORK stays held back. */
 static void cork_setup(void)
 {
@@ -599,6 +629,7 @@ static const struct scene {
 	{ "syn_sent", syn_sent_setup, syn_sent_here, syn_sent_there },
 	{ "shut_rd", shut_rd_setup, shut_rd_here, shut_rd_there },
 	{ "options", options_setup, options_here, options_there },
+	{ "ip_options", ip_options_setup, ip_options_here, close_wait_there },
 	{ "cork", cork_setup, cork_here, cork_there },
 	{ "tcp_close", tcp_close_setup, tcp_close_here, nothing_there },
 	{ "urgent", urgent_setup, nothing_there, nothing_there },

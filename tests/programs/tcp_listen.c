@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* tcp_listen FOLDER 4|6|both: TCP listeners on a port that the kernel chose, with options, and sockets not yet used. */
-#include "check.h"
+/*
+ * tcp_listen FOLDER 4|6|both: TCP listeners on a port that the kernel chose, with options, and sockets not yet used.
+ * tcp_listen FOLDER options4|options6: with every option of IP, before and after listen().
+ * tcp_listen FOLDER left4|left6: without SO_REUSEADDR, and a closed connection still has the port (TIME_WAIT); the same for a
+ * socket that listens no more.
+ */
+#include "sockets.h"
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -67,6 +72,125 @@ static void use(int fd, int family, struct sockaddr_in6 *a, socklen_t len)
 	CHECK(send(c, "hello", 5, 0) == 5 && recv(s, buf, 8, 0) == 5, "data");
 }
 
+struct left {
+	int fd;
+	struct sockaddr_in6 address;
+	socklen_t len;
+	int other[8]; /* SO_REUSEADDR, SO_REUSEPORT … as they were */
+};
+
+static const int port_options[] = { SO_REUSEADDR, SO_REUSEPORT, SO_ACCEPTCONN };
+#define N_PORT_OPTIONS (sizeof(port_options) / sizeof(*port_options))
+
+static void port_options_of(int fd, int *ret)
+{
+	for (size_t i = 0; i < N_PORT_OPTIONS; i++) {
+		socklen_t len = sizeof(int);
+
+		MUST(getsockopt(fd, SOL_SOCKET, port_options[i], &ret[i], &len));
+	}
+}
+
+/* The server closes first: the port is its own in TIME_WAIT. */
+static void serve_once(struct left *l)
+{
+	int c = (int)MUST(socket(l->address.sin6_family, SOCK_STREAM, 0)), s;
+	char byte;
+
+	MUST(connect(c, (struct sockaddr *)&l->address, l->len));
+	s = (int)MUST(accept(l->fd, NULL, NULL));
+	MUST(shutdown(s, SHUT_WR));
+	CHECK_EQ(recv(c, &byte, 1, 0), 0, "the end");
+	close(c);
+	CHECK_EQ(recv(s, &byte, 1, 0), 0, "the end");
+	close(s);
+}
+
+static int bind_another(const struct left *l, int option)
+{
+	int fd = (int)MUST(socket(l->address.sin6_family, SOCK_STREAM, 0)), one = 1, r;
+
+	if (option)
+		MUST(setsockopt(fd, SOL_SOCKET, option, &one, sizeof(one)));
+	r = bind(fd, (const struct sockaddr *)&l->address, l->len) < 0 || listen(fd, 1) < 0 ? errno : 0;
+	close(fd);
+	return r;
+}
+
+static void leave(struct left *l, int family, bool ends)
+{
+	struct sockaddr_in *a4 = (struct sockaddr_in *)&l->address;
+
+	l->fd = socket(family, SOCK_STREAM, 0);
+	if (l->fd < 0)
+		check_skip("family %d: %s", family, strerror(errno));
+	l->address.sin6_family = (sa_family_t)family;
+	l->len = family == AF_INET ? sizeof(*a4) : sizeof(l->address);
+	if (family == AF_INET)
+		a4->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	else
+		l->address.sin6_addr = in6addr_loopback;
+	if (bind(l->fd, (struct sockaddr *)&l->address, l->len))
+		check_skip("bind: %s", strerror(errno));
+	MUST(listen(l->fd, 3));
+	MUST(getsockname(l->fd, (struct sockaddr *)&l->address, &l->len));
+	serve_once(l);
+	if (ends)
+		MUST(shutdown(l->fd, SHUT_RD));
+	port_options_of(l->fd, l->other);
+	CHECK_EQ(bind_another(l, SO_REUSEADDR), EADDRINUSE, "the port is free");
+}
+
+static void check_left(struct left *l)
+{
+	struct sockaddr_in6 now = { 0 };
+	socklen_t len = sizeof(now);
+	int options[N_PORT_OPTIONS];
+
+	MUST(getsockname(l->fd, (struct sockaddr *)&now, &len));
+	CHECK(len == l->len && !memcmp(&now, &l->address, len), "the address is another");
+	port_options_of(l->fd, options);
+	for (size_t i = 0; i < N_PORT_OPTIONS; i++)
+		CHECK(options[i] == l->other[i], "option %d: %d", port_options[i], options[i]);
+	CHECK_EQ(bind_another(l, 0), EADDRINUSE, "another one has the port");
+	CHECK_EQ(bind_another(l, SO_REUSEADDR), EADDRINUSE, "another one has the port by SO_REUSEADDR");
+	CHECK_EQ(bind_another(l, SO_REUSEPORT), EADDRINUSE, "another one has the port by SO_REUSEPORT");
+}
+
+static int leftovers(int family)
+{
+	static struct left listening, bound;
+
+	leave(&listening, family, false);
+	leave(&bound, family, true);
+	check_ready();
+	check_left(&listening);
+	check_left(&bound);
+	serve_once(&listening);
+	CHECK(connect((int)MUST(socket(family, SOCK_STREAM, 0)), (struct sockaddr *)&bound.address, bound.len) < 0 &&
+		      errno == ECONNREFUSED, "it listens");
+	return check_end();
+}
+
+static int options(int family)
+{
+	static struct ip_snapshot before[2];
+	struct sockaddr_in6 a;
+	socklen_t len;
+	int fds[2];
+
+	fds[0] = make_listener(family, &a, &len);
+	fds[1] = (int)MUST(socket(family, SOCK_STREAM, 0));
+	for (int i = 0; i < 2; i++) {
+		CHECK(ip_options_set(fds[i], family) >= 12, "few options");
+		ip_snapshot_take(fds[i], &before[i]);
+	}
+	check_ready();
+	for (int i = 0; i < 2; i++)
+		ip_snapshot_compare(fds[i], &before[i]);
+	return check_end();
+}
+
 int main(int argc, char **argv)
 {
 	const char *kind = argc > 2 ? argv[2] : "4";
@@ -75,6 +199,10 @@ int main(int argc, char **argv)
 	int f4 = -1, f6 = -1, fresh = -1;
 
 	check_begin(argc, argv);
+	if (!strncmp(kind, "left", 4))
+		return leftovers(kind[4] == '6' ? AF_INET6 : AF_INET);
+	if (!strncmp(kind, "options", 7))
+		return options(kind[7] == '6' ? AF_INET6 : AF_INET);
 	if (strcmp(kind, "6"))
 		f4 = make_listener(AF_INET, &a4, &l4);
 	if (strcmp(kind, "4"))
