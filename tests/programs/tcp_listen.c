@@ -173,7 +173,8 @@ static int leftovers(int family, bool every)
 	check_left(&bound);
 	serve_once(&listening);
 	CHECK(connect((int)MUST(socket(family, SOCK_STREAM, 0)), (struct sockaddr *)&bound.address, bound.len) < 0 &&
-		      errno == ECONNREFUSED, "it listens");
+		      errno == ECONNREFUSED,
+	      "it listens");
 	return check_end();
 }
 
