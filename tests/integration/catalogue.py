@@ -188,7 +188,7 @@ ENTRIES = [
     Entry("unix_creds", ("scm",), criu="Control messages in queue, not supported"),
     Entry("unix_sockets", ("peercred",), criu="SO_PEERCRED names the user who restores"),
     Entry("unix_sockets", ("refiled",)),
-    *each("tcp_listen", "4", "6", "both", "left4", "left6", "options4", "options6", criu="SO_PASSCRED of a TCP socket cannot be read on Linux 6.18"),
+    *each("tcp_listen", "4", "6", "both", "left4", "left6", "left", "options4", "options6", criu="SO_PASSCRED of a TCP socket cannot be read on Linux 6.18"),
     *each("udp_sockets", "4", "6", "lite4", "lite6", "lite", "options4", "options6", "generic", "shared", "halves", "groups4",
           "groups6", "odd", "queued4", "queued6",
           criu="SO_PASSCRED of an IP socket cannot be read on Linux 6.18"),

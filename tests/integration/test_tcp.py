@@ -165,9 +165,10 @@ def test_port_of_another(program, firn, start, work):
     w.finish()
 
 
-def test_port_without_privilege(program, firn, monkeypatch):
+@pytest.mark.parametrize("kind", ["left4", "left6", "left"])
+def test_port_without_privilege(kind, program, firn, monkeypatch):
     """Only CAP_NET_ADMIN can take the port over; the sentence says so."""
-    w = program("tcp_listen", "left4", user=h.USER)
+    w = program("tcp_listen", kind, user=h.USER)
     w.dump(firn)
     with monkeypatch.context() as m:
         m.setattr(firn, "command", ["/usr/bin/setpriv", "--bounding-set", "-net_admin", *firn.command])

@@ -2,8 +2,8 @@
 /*
  * tcp_listen FOLDER 4|6|both: TCP listeners on a port that the kernel chose, with options, and sockets not yet used.
  * tcp_listen FOLDER options4|options6: with every option of IP, before and after listen().
- * tcp_listen FOLDER left4|left6: without SO_REUSEADDR, and a closed connection still has the port (TIME_WAIT); the same for a
- * socket that listens no more.
+ * tcp_listen FOLDER left4|left6|left: without SO_REUSEADDR, and a closed connection still has the port (TIME_WAIT); the same for a
+ * socket that listens no more. "left" listens to every address, and the connection was one of IPv4.
  */
 #include "sockets.h"
 
@@ -94,10 +94,13 @@ static void port_options_of(int fd, int *ret)
 /* The server closes first: the port is its own in TIME_WAIT. */
 static void serve_once(struct left *l)
 {
+	struct sockaddr_in6 to = l->address;
 	int c = (int)MUST(socket(l->address.sin6_family, SOCK_STREAM, 0)), s;
 	char byte;
 
-	MUST(connect(c, (struct sockaddr *)&l->address, l->len));
+	if (to.sin6_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&to.sin6_addr))
+		memcpy(&to.sin6_addr, "\0\0\0\0\0\0\0\0\0\0\xff\xff\x7f\0\0\1", 16);
+	MUST(connect(c, (struct sockaddr *)&to, l->len));
 	s = (int)MUST(accept(l->fd, NULL, NULL));
 	MUST(shutdown(s, SHUT_WR));
 	CHECK_EQ(recv(c, &byte, 1, 0), 0, "the end");
@@ -117,7 +120,7 @@ static int bind_another(const struct left *l, int option)
 	return r;
 }
 
-static void leave(struct left *l, int family, bool ends)
+static void leave(struct left *l, int family, bool every, bool ends)
 {
 	struct sockaddr_in *a4 = (struct sockaddr_in *)&l->address;
 
@@ -129,7 +132,9 @@ static void leave(struct left *l, int family, bool ends)
 	if (family == AF_INET)
 		a4->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	else
-		l->address.sin6_addr = in6addr_loopback;
+		l->address.sin6_addr = every ? in6addr_any : in6addr_loopback;
+	if (every)
+		set(l->fd, IPPROTO_IPV6, IPV6_V6ONLY, 0);
 	if (bind(l->fd, (struct sockaddr *)&l->address, l->len))
 		check_skip("bind: %s", strerror(errno));
 	MUST(listen(l->fd, 3));
@@ -157,18 +162,19 @@ static void check_left(struct left *l)
 	CHECK_EQ(bind_another(l, SO_REUSEPORT), EADDRINUSE, "another one has the port by SO_REUSEPORT");
 }
 
-static int leftovers(int family)
+static int leftovers(int family, bool every)
 {
 	static struct left listening, bound;
 
-	leave(&listening, family, false);
-	leave(&bound, family, true);
+	leave(&listening, family, every, false);
+	leave(&bound, family, every, true);
 	check_ready();
 	check_left(&listening);
 	check_left(&bound);
 	serve_once(&listening);
 	CHECK(connect((int)MUST(socket(family, SOCK_STREAM, 0)), (struct sockaddr *)&bound.address, bound.len) < 0 &&
-		      errno == ECONNREFUSED, "it listens");
+		      errno == ECONNREFUSED,
+	      "it listens");
 	return check_end();
 }
 
@@ -200,7 +206,7 @@ int main(int argc, char **argv)
 
 	check_begin(argc, argv);
 	if (!strncmp(kind, "left", 4))
-		return leftovers(kind[4] == '6' ? AF_INET6 : AF_INET);
+		return leftovers(kind[4] == '4' ? AF_INET : AF_INET6, kind[4] == '\0');
 	if (!strncmp(kind, "options", 7))
 		return options(kind[7] == '6' ? AF_INET6 : AF_INET);
 	if (strcmp(kind, "6"))
