@@ -8,6 +8,7 @@
 
 #include "base/cleanup.h"
 #include "base/exit_codes.h"
+#include "base/print.h"
 #include "cli/commands.h"
 #include "cli/options.h"
 
@@ -98,43 +99,25 @@ static void check_rows(struct report *report, const struct check_group *group, c
 	}
 }
 
-static void print_json_string(const char *name, const char *s, const char *after)
-{
-	if (!s) {
-		printf("\"%s\": null%s", name, after);
-		return;
-	}
-	printf("\"%s\": \"", name);
-	for (; *s; s++) {
-		if (*s == '"' || *s == '\\')
-			printf("\\%c", *s);
-		else if ((unsigned char)*s < 0x20)
-			printf("\\u%04x", *s);
-		else
-			putchar(*s);
-	}
-	printf("\"%s", after);
-}
-
 static void print_json(const struct report *report, const char *kernel)
 {
 	printf("{\n  ");
-	print_json_string("firn", FIRN_VERSION, ",\n  ");
-	print_json_string("kernel", kernel, ",\n");
+	put_json_string(stdout, "firn", FIRN_VERSION, ",\n  ");
+	put_json_string(stdout, "kernel", kernel, ",\n");
 	printf("  \"ok\": %s,\n  \"features\": [", report->good ? "true" : "false");
 	for (size_t i = 0; i < report->n; i++) {
 		const struct result *r = &report->results[i];
 
 		printf("%s\n    {", i ? "," : "");
-		print_json_string("group", r->group, ", ");
-		print_json_string("name", r->name, ", ");
-		print_json_string("state", state_words[r->state], ", ");
+		put_json_string(stdout, "group", r->group, ", ");
+		put_json_string(stdout, "name", r->name, ", ");
+		put_json_string(stdout, "state", state_words[r->state], ", ");
 		printf("\"required\": %s, ", r->required ? "true" : "false");
-		print_json_string("purpose", r->purpose, ", ");
-		print_json_string("since", r->since, ", ");
-		print_json_string("detail", *r->detail ? r->detail : NULL, ", ");
-		print_json_string("missing", r->missing, ", ");
-		print_json_string("hint", r->hint, "}");
+		put_json_string(stdout, "purpose", r->purpose, ", ");
+		put_json_string(stdout, "since", r->since, ", ");
+		put_json_string(stdout, "detail", *r->detail ? r->detail : NULL, ", ");
+		put_json_string(stdout, "missing", r->missing, ", ");
+		put_json_string(stdout, "hint", r->hint, "}");
 	}
 	printf("\n  ]\n}\n");
 }

@@ -112,9 +112,9 @@ int cmd_show(int argc, char **argv)
 	if (r == 0)
 		return 0;
 	fputs("firn: show: ", stderr);
-	show_put(stderr, error.sentence, false);
+	put_text(stderr, error.sentence, false);
 	fputs(error.hint[0] ? ". " : ".", stderr);
-	show_put(stderr, error.hint, false);
+	put_text(stderr, error.hint, false);
 	fputc('\n', stderr);
 	return r == -EBADMSG ? EXIT_BAD_IMAGES : EXIT_FAILED;
 }

@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "base/arena.h"
+#include "base/print.h"
 #include "core.pb-c.h"
 #include "fdinfo.pb-c.h"
 #include "fs.pb-c.h"
@@ -91,10 +92,6 @@ void show_describe_file(const struct show *s, const FileEntry *f, char *buf, siz
 /* "pipe", "regular file", …; "type 77" in @buf when unknown. */
 const char *show_type_name(FdTypes type, char *buf, size_t size);
 const char *show_state_name(enum show_state s);
-
-/* Prints @text so that a terminal shows it and does nothing else: control characters and bytes that are no UTF-8 as
- * \xNN; with @json as the inside of a JSON string (bytes that are no UTF-8 become U+FFFD). */
-void show_put(FILE *out, const char *text, bool json);
 
 void show_print_text(const struct show *s, FILE *out);
 void show_print_json(const struct show *s, FILE *out);

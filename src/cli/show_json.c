@@ -12,7 +12,7 @@ static void put_string(FILE *out, const char *key, const char *value)
 		return;
 	}
 	fputc('"', out);
-	show_put(out, value, true);
+	put_text(out, value, true);
 	fputc('"', out);
 }
 
@@ -36,7 +36,7 @@ static void put_argv(const struct show_task *t, FILE *out)
 	fputs(",\"argv\":[", out);
 	for (size_t i = 0; i < t->n_argv; i++) {
 		fputs(i ? ",\"" : "\"", out);
-		show_put(out, t->argv[i], true);
+		put_text(out, t->argv[i], true);
 		fputc('"', out);
 	}
 	fputc(']', out);

@@ -21,43 +21,6 @@ const char *show_state_name(enum show_state s)
 	return names[s];
 }
 
-/* Bytes of the UTF-8 character at @p, 0 when it is none (RFC 3629: no overlong forms, no surrogates). */
-static unsigned utf8_length(const unsigned char *p)
-{
-	unsigned len = p[0] < 0xc2 ? 0 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : p[0] < 0xf5 ? 4 : 0;
-
-	for (unsigned i = 1; i < len; i++)
-		if ((p[i] & 0xc0) != 0x80)
-			return 0;
-	if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) || (p[0] == 0xf0 && p[1] < 0x90) ||
-	    (p[0] == 0xf4 && p[1] > 0x8f))
-		return 0;
-	return len;
-}
-
-void show_put(FILE *out, const char *text, bool json)
-{
-	for (const unsigned char *p = (const unsigned char *)text; *p; p++) {
-		unsigned len = utf8_length(p);
-
-		/* U+0080 … U+009F are control characters to some terminals. */
-		if (len == 2 && p[0] == 0xc2 && p[1] < 0xa0)
-			fprintf(out, json ? "\\u00%02x" : "\\x%02x", p[1]);
-		else if (len)
-			(void)fwrite(p, 1, len, out);
-		else if (*p >= 0x80)
-			fprintf(out, json ? "\\ufffd" : "\\x%02x", *p);
-		else if (*p < ' ' || *p == 0x7f)
-			fprintf(out, json ? "\\u00%02x" : "\\x%02x", *p);
-		else if (json && (*p == '"' || *p == '\\'))
-			fprintf(out, "\\%c", *p);
-		else
-			(void)fputc(*p, out);
-		if (len)
-			p += len - 1;
-	}
-}
-
 static const char *size_text(uint64_t bytes, char buf[32])
 {
 	static const char *const units[] = { "KiB", "MiB", "GiB", "TiB", "PiB", "EiB" };
@@ -76,11 +39,6 @@ static const char *size_text(uint64_t bytes, char buf[32])
 	return buf;
 }
 
-static const char *plural(size_t n)
-{
-	return n == 1 ? "" : "s";
-}
-
 static void print_head(const struct show *s, FILE *out)
 {
 	char when[64] = "?", size[32], present[32], shared[32];
@@ -89,7 +47,7 @@ static void print_head(const struct show *s, FILE *out)
 	if (localtime_r(&s->made, &tm))
 		(void)strftime(when, sizeof(when), "%Y-%m-%d %H:%M:%S %z", &tm);
 	fputs("checkpoint ", out);
-	show_put(out, s->path, false);
+	put_text(out, s->path, false);
 	fprintf(out, "\n  made    %s by %s\n", when, s->by_firn ? "firn" : "CRIU (it has no firn.manifest)");
 	fprintf(out, "  holds   %zu task%s, %zu thread%s, %zu open file%s\n", s->n_tasks, plural(s->n_tasks),
 		s->n_threads, plural(s->n_threads), s->n_open, plural(s->n_open));
@@ -114,7 +72,7 @@ static void print_threads(const struct show_task *t, FILE *out)
 	fprintf(out, "threads %zu:", t->n_threads);
 	for (size_t i = 0; i < t->n_threads && i < THREADS_MAX; i++) {
 		fprintf(out, "%s %u ", i ? "," : "", t->threads[i].tid);
-		show_put(out, t->threads[i].comm, false);
+		put_text(out, t->threads[i].comm, false);
 	}
 	fputs(t->n_threads > THREADS_MAX ? ", …\n" : "\n", out);
 }
@@ -146,7 +104,7 @@ static void print_descriptors(const struct show *s, const struct show_task *t, F
 		fprintf(out, "fd %-4u ", t->fds[i]->fd);
 		if (f) {
 			show_describe_file(s, f, line, sizeof(line));
-			show_put(out, line, false);
+			put_text(out, line, false);
 		} else {
 			fprintf(out, "file %u, which files.img does not have", t->fds[i]->id);
 		}
@@ -174,7 +132,7 @@ static void print_path(const struct show *s, const struct show_task *t, const ch
 
 	indent(t, out, false);
 	fprintf(out, "%-7s ", what);
-	show_put(out, path ? path : "?", false);
+	put_text(out, path ? path : "?", false);
 	fputc('\n', out);
 }
 
@@ -182,7 +140,7 @@ static void print_task(const struct show *s, const struct show_task *t, FILE *ou
 {
 	indent(t, out, true);
 	fprintf(out, "%-7u ", t->entry->pid);
-	show_put(out, t->comm, false);
+	put_text(out, t->comm, false);
 	print_state(t, out);
 	if (t->state == SHOW_ZOMBIE)
 		return;
@@ -191,7 +149,7 @@ static void print_task(const struct show *s, const struct show_task *t, FILE *ou
 		fputs("command", out);
 		for (size_t i = 0; i < t->n_argv; i++) {
 			fputc(' ', out);
-			show_put(out, t->argv[i], false);
+			put_text(out, t->argv[i], false);
 		}
 		fputc('\n', out);
 	}

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/print.h"
 #include "dump/precheck.h"
 #include "kernel/features.h"
 #include "kernel/limits.h"
@@ -47,18 +48,6 @@ static uint64_t frozen_ns(const struct look *l)
 
 /* ---- text ---- */
 
-/* Names and paths may hold anything: a terminal must not obey them. */
-static void put(FILE *out, const char *text)
-{
-	for (; *text; text++)
-		(void)fputc((unsigned char)*text < 0x20 || *text == 0x7f ? '?' : *text, out);
-}
-
-static const char *plural(size_t n)
-{
-	return n == 1 ? "" : "s";
-}
-
 static void print_text(const struct explanation *x, FILE *out)
 {
 	const struct task *root = x->op.tree.n_tasks ? x->op.tree.tasks[0] : NULL;
@@ -66,25 +55,25 @@ static void print_text(const struct explanation *x, FILE *out)
 	size_t i = 0;
 
 	(void)fprintf(out, "pid %d (", x->op.options->tree);
-	put(out, root ? root->comm : "?");
+	put_text(out, root ? root->comm : "?", false);
 	(void)fprintf(out, "): %zu task%s, %zu thread%s, %zu open file%s\n", x->look.tasks, plural(x->look.tasks),
 		      x->look.threads, plural(x->look.threads), x->look.files, plural(x->look.files));
 	for (const struct refusal *r = x->found.first; r; r = r->next) {
 		(void)fprintf(out, "\n%3zu. ", ++i);
-		put(out, r->object[0] ? r->object : r->reason);
+		put_text(out, r->object[0] ? r->object : r->reason, false);
 		if (r->object[0]) {
 			(void)fputs("\n     ", out);
-			put(out, r->reason);
+			put_text(out, r->reason, false);
 		}
 		if (r->hint[0]) {
 			(void)fputs("\n     Help: ", out);
-			put(out, r->hint);
+			put_text(out, r->hint, false);
 		}
 		(void)fputc('\n', out);
 	}
 	if (error_is_set(&x->incomplete)) {
 		(void)fputs("\nNot everything could be looked at: ", out);
-		put(out, x->incomplete.sentence);
+		put_text(out, x->incomplete.sentence, false);
 		(void)fputc('\n', out);
 	}
 	format_bytes(x->look.page_bytes, bytes, sizeof(bytes));
@@ -100,66 +89,25 @@ static void print_text(const struct explanation *x, FILE *out)
 
 /* ---- JSON ---- */
 
-/* Bytes that are no UTF-8 become U+FFFD. */
-static size_t utf8_len(const unsigned char *s)
-{
-	size_t n = s[0] < 0x80			 ? 1
-		   : s[0] >= 0xc2 && s[0] < 0xe0 ? 2
-		   : s[0] >= 0xe0 && s[0] < 0xf0 ? 3
-		   : s[0] >= 0xf0 && s[0] < 0xf5 ? 4
-						 : 0;
-
-	for (size_t i = 1; i < n; i++)
-		if ((s[i] & 0xc0) != 0x80)
-			return 0;
-	return n;
-}
-
-static void json_string(FILE *out, const char *name, const char *text, const char *after)
-{
-	const unsigned char *s = (const unsigned char *)text;
-
-	(void)fprintf(out, "\"%s\": ", name);
-	if (!s) {
-		(void)fprintf(out, "null%s", after);
-		return;
-	}
-	(void)fputc('"', out);
-	while (*s) {
-		size_t n = utf8_len(s);
-
-		if (*s == '"' || *s == '\\')
-			(void)fprintf(out, "\\%c", *s);
-		else if (*s < 0x20 || *s == 0x7f)
-			(void)fprintf(out, "\\u%04x", *s);
-		else if (n == 0)
-			(void)fputs("\\ufffd", out);
-		else
-			(void)fwrite(s, 1, n, out);
-		s += n ? n : 1;
-	}
-	(void)fprintf(out, "\"%s", after);
-}
-
 static void print_json(const struct explanation *x, FILE *out)
 {
 	const struct task *root = x->op.tree.n_tasks ? x->op.tree.tasks[0] : NULL;
 
 	(void)fprintf(out, "{\n  \"pid\": %d,\n  ", x->op.options->tree);
-	json_string(out, "comm", root ? root->comm : NULL, ",\n");
+	put_json_string(out, "comm", root ? root->comm : NULL, ",\n");
 	(void)fprintf(out, "  \"ok\": %s,\n", x->found.n || error_is_set(&x->incomplete) ? "false" : "true");
 	(void)fprintf(out, "  \"tasks\": %zu,\n  \"threads\": %zu,\n  \"files\": %zu,\n", x->look.tasks,
 		      x->look.threads, x->look.files);
 	(void)fprintf(out, "  \"page_bytes\": %" PRIu64 ",\n  \"frozen_us\": %" PRIu64 ",\n  ", x->look.page_bytes,
 		      frozen_ns(&x->look) / 1000);
-	json_string(out, "incomplete", error_is_set(&x->incomplete) ? x->incomplete.sentence : NULL, ",\n");
+	put_json_string(out, "incomplete", error_is_set(&x->incomplete) ? x->incomplete.sentence : NULL, ",\n");
 	(void)fputs("  \"refused\": [", out);
 	for (const struct refusal *r = x->found.first; r; r = r->next) {
 		(void)fprintf(out, "%s\n    {\"pid\": %d, ", r == x->found.first ? "" : ",", r->pid);
-		json_string(out, "object", r->object, ", ");
-		json_string(out, "reason", r->reason, ", ");
-		json_string(out, "hint", r->hint[0] ? r->hint : NULL, ", ");
-		json_string(out, "option", r->option, "}");
+		put_json_string(out, "object", r->object, ", ");
+		put_json_string(out, "reason", r->reason, ", ");
+		put_json_string(out, "hint", r->hint[0] ? r->hint : NULL, ", ");
+		put_json_string(out, "option", r->option, "}");
 	}
 	(void)fprintf(out, "%s]\n}\n", x->found.n ? "\n  " : "");
 }

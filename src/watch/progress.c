@@ -4,11 +4,7 @@
 #include <stdio.h>
 
 #include "base/cleanup.h"
-
-static const char *plural(uint64_t n)
-{
-	return n == 1 ? "" : "s";
-}
+#include "base/print.h"
 
 void format_bytes(uint64_t bytes, char *buf, size_t size)
 {

@@ -270,12 +270,12 @@ static void escapes(void **state)
 		char buf[128] = "";
 		FILE *out = fmemopen(buf, sizeof(buf), "w");
 
-		show_put(out, cases[i].text, false);
+		put_text(out, cases[i].text, false);
 		(void)fclose(out);
 		assert_string_equal(buf, cases[i].plain);
 		memset(buf, 0, sizeof(buf));
 		out = fmemopen(buf, sizeof(buf), "w");
-		show_put(out, cases[i].text, true);
+		put_text(out, cases[i].text, true);
 		(void)fclose(out);
 		assert_string_equal(buf, cases[i].json);
 	}
