@@ -7,6 +7,7 @@
 
 #include "kernel/packet_filter.h"
 #include "kinds/inet_address.h"
+#include "kinds/socket.h"
 #include "sk-inet.pb-c.h"
 #include "tcp-stream.pb-c.h"
 
@@ -24,12 +25,6 @@ struct tcp_connection {
 	bool held;	/* dump: in repair mode */
 };
 
-static inline int inet_get_int(int fd, int level, int option, int *ret)
-{
-	socklen_t len = sizeof(*ret);
-
-	return getsockopt(fd, level, option, ret, &len) < 0 ? -errno : 0;
-}
 int inet_set_int(struct operation *op, const struct file *f, int level, int option, const char *name, int value);
 
 /* Both ends as the packet filter sees them. */

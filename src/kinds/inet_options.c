@@ -68,8 +68,8 @@ static void dump_ints(const struct fd_facts *f, InetSkEntry *m, int fresh)
 		const struct int_option *o = &int_options[i];
 		int value, usual;
 
-		if ((connection && !o->of_connections) || inet_get_int(f->fd, o->level, o->option, &value) < 0 ||
-		    inet_get_int(fresh, o->level, o->option, &usual) < 0 || value == usual)
+		if ((connection && !o->of_connections) || socket_get_int(f->fd, o->level, o->option, &value) < 0 ||
+		    socket_get_int(fresh, o->level, o->option, &usual) < 0 || value == usual)
 			continue;
 		*has_of(m, o) = true;
 		*field_of(m, o) = value;
@@ -92,7 +92,7 @@ static void take_int(int fd, int option, protobuf_c_boolean *has, uint32_t *ret)
 {
 	int value;
 
-	*has = inet_get_int(fd, IPPROTO_TCP, option, &value) == 0 && value > 0;
+	*has = socket_get_int(fd, IPPROTO_TCP, option, &value) == 0 && value > 0;
 	if (*has)
 		*ret = (uint32_t)value;
 }
@@ -108,11 +108,11 @@ static int dump_tcp(struct operation *op, const struct fd_facts *f, InetSkEntry 
 	take_int(f->fd, TCP_KEEPCNT, &m->opts->has_tcp_keepcnt, &m->opts->tcp_keepcnt);
 	take_int(f->fd, TCP_KEEPIDLE, &m->opts->has_tcp_keepidle, &m->opts->tcp_keepidle);
 	take_int(f->fd, TCP_KEEPINTVL, &m->opts->has_tcp_keepintvl, &m->opts->tcp_keepintvl);
-	if (inet_get_int(f->fd, IPPROTO_TCP, TCP_NODELAY, &value) == 0 && value) {
+	if (socket_get_int(f->fd, IPPROTO_TCP, TCP_NODELAY, &value) == 0 && value) {
 		tcp->has_nodelay = tcp->nodelay = true;
 		m->tcp_opts = tcp;
 	}
-	if (inet_get_int(f->fd, IPPROTO_TCP, TCP_CORK, &value) == 0 && value) {
+	if (socket_get_int(f->fd, IPPROTO_TCP, TCP_CORK, &value) == 0 && value) {
 		tcp->has_cork = tcp->cork = true;
 		m->tcp_opts = tcp;
 	}

@@ -32,17 +32,15 @@ static bool inet_recognise(const struct fd_facts *f)
 	return domain == AF_INET || domain == AF_INET6;
 }
 
-static int refuse_protocol(struct operation *op, const struct fd_facts *f, int type, int protocol)
+/* UDP, ping and raw sockets were taken by kinds of their own. */
+static int refuse_protocol(struct operation *op, const struct fd_facts *f, int protocol)
 {
 	if (protocol == IPPROTO_MPTCP) {
 		error_raise(op->error, EOPNOTSUPP, "%s: an MPTCP socket is not carried", facts_describe(op, f));
 		error_hint(op->error, "Run the program with plain TCP (GODEBUG=multipathtcp=0 for Go, no mptcpize).");
 		return -EOPNOTSUPP;
 	}
-	error_raise(op->error, EOPNOTSUPP, "%s: %s is not carried yet", facts_describe(op, f),
-		    type == SOCK_DGRAM && protocol == IPPROTO_UDP ? "a UDP socket"
-		    : type == SOCK_RAW				  ? "a raw IP socket"
-								  : "an IP socket of this protocol");
+	error_raise(op->error, EOPNOTSUPP, "%s: an IP socket of this protocol is not carried yet", facts_describe(op, f));
 	error_hint(op->error, "TCP sockets are; let the program close this one before the dump.");
 	return -EOPNOTSUPP;
 }
@@ -51,11 +49,11 @@ static int inet_check_state(struct operation *op, const struct fd_facts *f, uint
 {
 	int type, protocol;
 
-	if (inet_get_int(f->fd, SOL_SOCKET, SO_TYPE, &type) < 0 ||
-	    inet_get_int(f->fd, SOL_SOCKET, SO_PROTOCOL, &protocol) < 0)
+	if (socket_get_int(f->fd, SOL_SOCKET, SO_TYPE, &type) < 0 ||
+	    socket_get_int(f->fd, SOL_SOCKET, SO_PROTOCOL, &protocol) < 0)
 		return error_raise_call(op->error, errno, "getsockopt", "%s", facts_describe(op, f));
 	if (type != SOCK_STREAM || protocol != IPPROTO_TCP)
-		return refuse_protocol(op, f, type, protocol);
+		return refuse_protocol(op, f, protocol);
 	return tcp_check(op, f, ret_state);
 }
 

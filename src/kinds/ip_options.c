@@ -10,6 +10,7 @@
 
 #include "base/cleanup.h"
 #include "kinds/common.h"
+#include "kinds/socket.h"
 
 /*
  * An option is written when it differs from what a socket has that firn makes at the same moment: defaults depend on
@@ -150,14 +151,6 @@ static bool option_fits(const InetSkEntry *m, const struct ip_option *o)
 	}
 }
 
-static int get_int(int fd, int level, int option, int *ret)
-{
-	socklen_t len = sizeof(*ret);
-
-	*ret = 0;
-	return getsockopt(fd, level, option, ret, &len) < 0 ? -errno : 0;
-}
-
 static FirnIpOption *option_add(struct operation *op, const struct ip_option *o, InetSkEntry *m)
 {
 	FirnIpOption *e = arena_alloc(&op->arena, sizeof(*e));
@@ -200,9 +193,9 @@ static int dump_value(struct operation *op, const struct fd_facts *f, int fresh,
 	char name[IF_NAMESIZE];
 	FirnIpOption *e;
 
-	if (get_int(f->fd, o->level, o->option, &value) < 0)
+	if (socket_get_int(f->fd, o->level, o->option, &value) < 0)
 		return 0;
-	if (get_int(fresh, o->level, o->option, &common) == 0 && common == value)
+	if (socket_get_int(fresh, o->level, o->option, &common) == 0 && common == value)
 		return 0;
 	e = option_add(op, o, m);
 	if (!e)
@@ -226,22 +219,22 @@ static void dump_known(int fd, int fresh, InetSkEntry *m)
 	bool v6 = m->family == AF_INET6;
 	int level = v6 ? IPPROTO_IPV6 : IPPROTO_IP, ttl = v6 ? IPV6_UNICAST_HOPS : IP_TTL, value, common;
 
-	if (get_int(fd, level, v6 ? IPV6_FREEBIND : IP_FREEBIND, &value) == 0) {
+	if (socket_get_int(fd, level, v6 ? IPV6_FREEBIND : IP_FREEBIND, &value) == 0) {
 		ip->has_freebind = true;
 		ip->freebind = value != 0;
 	}
-	if (get_int(fd, level, v6 ? IPV6_TCLASS : IP_TOS, &value) == 0 && value > 0) {
+	if (socket_get_int(fd, level, v6 ? IPV6_TCLASS : IP_TOS, &value) == 0 && value > 0) {
 		ip->has_tos = true;
 		ip->tos = (uint32_t)value;
 	}
 	if (v6 && m->type != SOCK_STREAM)
 		return;
-	if (get_int(fd, level, ttl, &value) == 0 && value > 0 &&
-	    (get_int(fresh, level, ttl, &common) < 0 || common != value)) {
+	if (socket_get_int(fd, level, ttl, &value) == 0 && value > 0 &&
+	    (socket_get_int(fresh, level, ttl, &common) < 0 || common != value)) {
 		ip->has_ttl = true;
 		ip->ttl = (uint32_t)value;
 	}
-	if (!v6 && get_int(fd, level, IP_PKTINFO, &value) == 0 && value)
+	if (!v6 && socket_get_int(fd, level, IP_PKTINFO, &value) == 0 && value)
 		ip->has_pktinfo = ip->pktinfo = true;
 }
 
@@ -261,7 +254,7 @@ int ip_options_dump(struct operation *op, const struct fd_facts *f, InetSkEntry 
 		return raise_no_memory(op);
 	ip_opts_entry__init(m->ip_opts);
 	if (m->family == AF_INET6) {
-		r = get_int(f->fd, IPPROTO_IPV6, IPV6_V6ONLY, &value);
+		r = socket_get_int(f->fd, IPPROTO_IPV6, IPV6_V6ONLY, &value);
 		if (r < 0)
 			return error_raise_call(op->error, -r, "getsockopt(IPV6_V6ONLY)", "%s", facts_describe(op, f));
 		m->has_v6only = true;
@@ -311,7 +304,7 @@ static int set_int(struct operation *op, const struct file *f, int level, int op
 {
 	int now;
 
-	if (get_int(f->fd, level, option, &now) == 0 && now == value)
+	if (socket_get_int(f->fd, level, option, &now) == 0 && now == value)
 		return 0;
 	if (setsockopt(f->fd, level, option, &value, sizeof(value)) < 0)
 		return error_raise_call(op->error, errno, "setsockopt", "%s, %s", f->describe, name);

@@ -140,7 +140,7 @@ static int dump_peer(struct operation *op, const struct file *f, NetlinkSkEntry 
 static int netlink_dump(struct operation *op, struct file *f)
 {
 	NetlinkSkEntry *m = arena_alloc(&op->arena, sizeof(*m));
-	int type = SOCK_RAW, protocol = 0, value, r;
+	int type = SOCK_RAW, protocol = 0, r;
 	socklen_t len = sizeof(int);
 
 	if (!m)
@@ -156,8 +156,7 @@ static int netlink_dump(struct operation *op, struct file *f)
 	m->firn_type = (uint32_t)type;
 	m->flags = socket_flags(&f->facts);
 	for (size_t i = 0; i < ARRAY_SIZE(netlink_options); i++) {
-		len = sizeof(value);
-		if (getsockopt(f->facts.fd, SOL_NETLINK, netlink_options[i].option, &value, &len) == 0 && value) {
+		if (socket_is_on(f->facts.fd, SOL_NETLINK, netlink_options[i].option)) {
 			m->has_firn_options = true;
 			m->firn_options |= 1u << netlink_options[i].option;
 		}

@@ -32,14 +32,6 @@ static int raw_check(struct operation *op, const struct fd_facts *f)
 	return r == 0 ? ip_datagram_check_error(op, f) : r;
 }
 
-static bool get_flag(int fd, int level, int option)
-{
-	int value = 0;
-	socklen_t len = sizeof(value);
-
-	return getsockopt(fd, level, option, &value, &len) == 0 && value;
-}
-
 static int dump_filter(struct operation *op, int fd, const InetSkEntry *m, IpOptsRawEntry *raw)
 {
 	bool v6 = m->family == AF_INET6;
@@ -69,9 +61,9 @@ static int raw_dump(struct operation *op, struct file *f)
 	m = f->entry->isk;
 	ip_opts_raw_entry__init(raw);
 	if (m->family == AF_INET) {
-		raw->has_hdrincl = raw->hdrincl = get_flag(fd, IPPROTO_IP, IP_HDRINCL);
-		raw->has_nodefrag = raw->nodefrag = get_flag(fd, IPPROTO_IP, IP_NODEFRAG);
-		raw->has_checksum = raw->checksum = get_flag(fd, IPPROTO_IP, IP_CHECKSUM);
+		raw->has_hdrincl = raw->hdrincl = socket_is_on(fd, IPPROTO_IP, IP_HDRINCL);
+		raw->has_nodefrag = raw->nodefrag = socket_is_on(fd, IPPROTO_IP, IP_NODEFRAG);
+		raw->has_checksum = raw->checksum = socket_is_on(fd, IPPROTO_IP, IP_CHECKSUM);
 	}
 	m->ip_opts->raw = raw;
 	return dump_filter(op, fd, m, raw);
@@ -123,7 +115,7 @@ static int raw_finish(struct operation *op, struct file *f)
 	};
 
 	for (size_t i = 0; m->family == AF_INET && i < sizeof(flags) / sizeof(flags[0]); i++) {
-		if (get_flag(f->fd, IPPROTO_IP, flags[i].option) != (flags[i].on != 0) &&
+		if (socket_is_on(f->fd, IPPROTO_IP, flags[i].option) != (flags[i].on != 0) &&
 		    setsockopt(f->fd, IPPROTO_IP, flags[i].option, &flags[i].on, sizeof(flags[i].on)) < 0)
 			return error_raise_call(op->error, errno, "setsockopt", "%s, %s", f->describe, flags[i].name);
 	}

@@ -112,17 +112,30 @@ uint32_t socket_flags(const struct fd_facts *f)
 	return f->info.flags & (O_ACCMODE | O_NONBLOCK | O_ASYNC);
 }
 
-/* 1: the socket's family or this kernel has no such option. */
-static int get_int(int fd, int option, int *ret)
+int socket_get_int(int fd, int level, int option, int *ret)
 {
-	socklen_t len = sizeof(*ret);
 	int value = 0;
+	socklen_t len = sizeof(value);
 
-	if (getsockopt(fd, SOL_SOCKET, option, &value, &len) == 0) {
-		*ret = value;
-		return 0;
-	}
-	return errno == EOPNOTSUPP || errno == ENOPROTOOPT || errno == EINVAL ? 1 : -errno;
+	if (getsockopt(fd, level, option, &value, &len) < 0)
+		return -errno;
+	*ret = value;
+	return 0;
+}
+
+bool socket_is_on(int fd, int level, int option)
+{
+	int value;
+
+	return socket_get_int(fd, level, option, &value) == 0 && value;
+}
+
+/* 1: the socket's family or this kernel has no such option. */
+static int get_known(int fd, int option, int *ret)
+{
+	int r = socket_get_int(fd, SOL_SOCKET, option, ret);
+
+	return r == -EOPNOTSUPP || r == -ENOPROTOOPT || r == -EINVAL ? 1 : r;
 }
 
 static int dump_timeouts(int fd, SkOptsEntry *m)
@@ -212,11 +225,11 @@ static int dump_ints(int fd, SkOptsEntry *m)
 {
 	int value, r;
 
-	r = get_int(fd, SO_SNDBUF, &value);
+	r = get_known(fd, SO_SNDBUF, &value);
 	if (r != 0)
 		return r < 0 ? r : -EOPNOTSUPP;
 	m->so_sndbuf = (uint32_t)value;
-	r = get_int(fd, SO_RCVBUF, &value);
+	r = get_known(fd, SO_RCVBUF, &value);
 	if (r != 0)
 		return r < 0 ? r : -EOPNOTSUPP;
 	m->so_rcvbuf = (uint32_t)value;
@@ -224,7 +237,7 @@ static int dump_ints(int fd, SkOptsEntry *m)
 	for (size_t i = 0; i < ARRAY_SIZE(int_options); i++) {
 		const struct int_option *o = &int_options[i];
 
-		r = get_int(fd, o->option, &value);
+		r = get_known(fd, o->option, &value);
 		if (r < 0)
 			return r;
 		if (r > 0 || (o->sparse && value == o->common))
@@ -330,7 +343,7 @@ static int apply_buffer(int fd, int force, int plain, uint32_t wanted)
 {
 	int half = (int)(wanted / 2), now;
 
-	if (get_int(fd, plain, &now) == 0 && (uint32_t)now == wanted)
+	if (get_known(fd, plain, &now) == 0 && (uint32_t)now == wanted)
 		return 0;
 	if (setsockopt(fd, SOL_SOCKET, force, &half, sizeof(half)) == 0)
 		return 0;
@@ -344,7 +357,7 @@ static int apply_int(int fd, const SkOptsEntry *m, const struct int_option *o)
 	if (!*(const int *)((const char *)m + o->has))
 		return 0;
 	memcpy(&value, (const char *)m + o->field, sizeof(value));
-	if (get_int(fd, o->option, &now) == 0 && now == value)
+	if (get_known(fd, o->option, &now) == 0 && now == value)
 		return 0;
 	if (setsockopt(fd, SOL_SOCKET, o->option, &value, sizeof(value)) == 0)
 		return 0;

@@ -16,6 +16,11 @@
 /* SO_DOMAIN of the local copy; -1 when @f is no socket or was not taken. */
 int socket_domain(const struct fd_facts *f);
 
+/* An option that is an int, of a local copy or of firn's own: 0, or -errno, not raised; *ret is left alone then. */
+int socket_get_int(int fd, int level, int option, int *ret);
+/* Is it there, and not 0? */
+bool socket_is_on(int fd, int level, int option);
+
 /* The open flags that a socket has: O_RDWR, O_NONBLOCK and O_ASYNC, without the descriptor's O_CLOEXEC. */
 uint32_t socket_flags(const struct fd_facts *f);
 

@@ -110,7 +110,7 @@ static int read_queues(const struct reading *r, struct queues *q, uint8_t **ret)
 	struct queues after;
 
 	/* The target's own MSG_PEEK may begin elsewhere (TCP: Linux 6.9). */
-	if (inet_get_int(r->fd, SOL_SOCKET, SO_PEEK_OFF, &peek_offset) == 0 && peek_offset >= 0)
+	if (socket_get_int(r->fd, SOL_SOCKET, SO_PEEK_OFF, &peek_offset) == 0 && peek_offset >= 0)
 		(void)setsockopt(r->fd, SOL_SOCKET, SO_PEEK_OFF, &whole, sizeof(whole));
 	for (int tries = 0; tries < 20 && e == 1; tries++) {
 		e = read_lengths(r, q);
@@ -166,9 +166,9 @@ static int read_parameters(const struct reading *r, TcpStreamEntry *s)
 	if (getsockopt(r->fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0)
 		return raise_reading(r, errno, "getsockopt(TCP_INFO)");
 	/* In repair mode this is what the far end has announced, not what is used now. */
-	e = inet_get_int(r->fd, IPPROTO_TCP, TCP_MAXSEG, &mss);
+	e = socket_get_int(r->fd, IPPROTO_TCP, TCP_MAXSEG, &mss);
 	if (e == 0)
-		e = inet_get_int(r->fd, IPPROTO_TCP, TCP_TIMESTAMP, &timestamp);
+		e = socket_get_int(r->fd, IPPROTO_TCP, TCP_TIMESTAMP, &timestamp);
 	if (e < 0)
 		return raise_reading(r, -e, "getsockopt(TCP_MAXSEG, TCP_TIMESTAMP)");
 	s->mss_clamp = (uint32_t)mss;

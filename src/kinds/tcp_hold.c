@@ -72,7 +72,7 @@ static void leave_repair(int fd, int reuse)
 {
 	int off = TCP_REPAIR_OFF_NO_WP, plain = TCP_REPAIR_OFF, now = 0;
 
-	if (inet_get_int(fd, IPPROTO_TCP, TCP_REPAIR, &now) < 0 || !now)
+	if (socket_get_int(fd, IPPROTO_TCP, TCP_REPAIR, &now) < 0 || !now)
 		return;
 	/* Without the probe that the kernel would send after a restore; Linux 4.20. */
 	if (setsockopt(fd, IPPROTO_TCP, TCP_REPAIR, &off, sizeof(off)) < 0)
@@ -165,7 +165,7 @@ static int prepare_guard(struct operation *op, struct hold *h, const int *socket
 	if (!h->sockets || !h->reuse || !h->tasks || !h->keep)
 		return raise_no_memory(op);
 	for (size_t i = 0; i < n; i++) {
-		(void)inet_get_int(sockets[i], SOL_SOCKET, SO_REUSEADDR, &h->reuse[i]);
+		(void)socket_get_int(sockets[i], SOL_SOCKET, SO_REUSEADDR, &h->reuse[i]);
 		h->keep[h->n_keep++] = sockets[i];
 	}
 	for (size_t i = 0; i < h->n_tasks; i++) {

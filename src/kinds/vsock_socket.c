@@ -27,14 +27,6 @@ static bool vsock_recognise(const struct fd_facts *f)
 	return socket_domain(f) == AF_VSOCK;
 }
 
-static bool is_listening(int fd)
-{
-	int value = 0;
-	socklen_t len = sizeof(value);
-
-	return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &value, &len) == 0 && value;
-}
-
 static int vsock_check(struct operation *op, const struct fd_facts *f)
 {
 	struct sockaddr_vm peer = { 0 };
@@ -51,7 +43,7 @@ static int vsock_check(struct operation *op, const struct fd_facts *f)
 		error_hint(op->error, "Close it before the dump: its other end is in another machine.");
 		return -EOPNOTSUPP;
 	}
-	if (is_listening(f->fd) && poll(&poll_fd, 1, 0) > 0) {
+	if (socket_is_on(f->fd, SOL_SOCKET, SO_ACCEPTCONN) && poll(&poll_fd, 1, 0) > 0) {
 		(void)error_raise(op->error, EOPNOTSUPP,
 				  "%s: a vsock connection waits to be accepted, which is not carried",
 				  facts_describe(op, f));
@@ -97,7 +89,7 @@ static int vsock_dump(struct operation *op, struct file *f)
 	m->type = (uint32_t)type;
 	m->flags = socket_flags(&f->facts);
 	m->bound = name.svm_port != VMADDR_PORT_ANY;
-	m->listening = is_listening(fd);
+	m->listening = socket_is_on(fd, SOL_SOCKET, SO_ACCEPTCONN);
 	m->cid = name.svm_cid;
 	m->port = name.svm_port;
 	m->buffer_size = get_u64(fd, SO_VM_SOCKETS_BUFFER_SIZE);
