@@ -4,16 +4,16 @@
 #include <errno.h>
 #include <linux/sock_diag.h>
 #include <netinet/in.h>
-#include <netinet/ip.h>
-#include <netinet/ip6.h>
 #include <netinet/udp.h>
 #include <poll.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "kernel/raw_packet.h"
 #include "kinds/common.h"
 #include "kinds/inet_address.h"
 #include "kinds/ip_datagram.h"
@@ -21,8 +21,7 @@
 #include "watch/recorder.h"
 
 /*
- * A restore sends each datagram again over the loopback device, with the address that it came from: packets of a raw
- * socket may have any. The kernel delivers what it routes to itself without a look at where the sender lives. What the
+ * A restore sends each datagram again, with the address that it came from (kernel/raw_packet.h). What the
  * program then sees is the data, the source, and where it asked for them destination, TTL and TOS; the time and the
  * interface are new.
  *
@@ -35,20 +34,6 @@
 #define DATAGRAM_MAX 65535u
 #define TURNS 50 /* of a millisecond, until a sent datagram must have arrived */
 
-union ip_packet {
-	uint8_t bytes[DATAGRAM_MAX + 100];
-	struct {
-		struct iphdr ip;
-		struct udphdr udp;
-		uint8_t data[];
-	} four;
-	struct {
-		struct ip6_hdr ip;
-		struct udphdr udp;
-		uint8_t data[];
-	} six;
-};
-
 static void warn(const struct file *f, int pid, const char *why)
 {
 	log_warn(pid, "%s: what waits in its receive queue is dropped: %s", f->describe, why);
@@ -60,14 +45,6 @@ static uint32_t queue_bytes(int fd)
 	socklen_t len = sizeof(info);
 
 	return getsockopt(fd, SOL_SOCKET, SO_MEMINFO, info, &len) < 0 ? 0 : info[SK_MEMINFO_RMEM_ALLOC];
-}
-
-static int get_int(int fd, int level, int option)
-{
-	int value = 0;
-	socklen_t len = sizeof(value);
-
-	return getsockopt(fd, level, option, &value, &len) < 0 ? 0 : value;
 }
 
 /* ---- dump ---- */
@@ -202,11 +179,12 @@ int udp_queue_dump(struct operation *op, const struct file *f, InetSkEntry *m)
 		socket_warn_queue(&f->facts);
 		return 0;
 	}
-	if (get_int(f->facts.fd, SOL_SOCKET, SO_REUSEADDR) || get_int(f->facts.fd, SOL_SOCKET, SO_REUSEPORT)) {
+	if (socket_is_on(f->facts.fd, SOL_SOCKET, SO_REUSEADDR) ||
+	    socket_is_on(f->facts.fd, SOL_SOCKET, SO_REUSEPORT)) {
 		warn(f, pid, "it may share its port");
 		return 0;
 	}
-	if (m->opts->so_bound_dev || get_int(f->facts.fd, IPPROTO_UDP, 104 /* UDP_GRO */)) {
+	if (m->opts->so_bound_dev || socket_is_on(f->facts.fd, IPPROTO_UDP, 104 /* UDP_GRO */)) {
 		warn(f, pid, m->opts->so_bound_dev ? "it is bound to a device" : "it has UDP_GRO");
 		return 0;
 	}
@@ -260,97 +238,29 @@ static const uint8_t *destination_of(const InetSkEntry *m, const FirnDatagram *d
 	return size == 4 ? loop4 : loop6;
 }
 
-static uint32_t sum_up(uint32_t sum, const void *data, size_t len)
+/* 1: it is in the queue; 0: it is not, -errno: it could not be sent. Not raised. @buf has room for any datagram. */
+static int send_one(const struct file *f, const InetSkEntry *m, const FirnDatagram *d, uint8_t *buf)
 {
-	const uint8_t *p = data;
-
-	for (size_t i = 0; i < len; i++)
-		sum += i % 2 ? p[i] : (uint32_t)p[i] << 8;
-	while (sum >> 16)
-		sum = (sum & 0xffff) + (sum >> 16);
-	return sum;
-}
-
-static void fill_udp(struct udphdr *udp, const InetSkEntry *m, const FirnDatagram *d)
-{
-	udp->source = htons((uint16_t)d->port);
-	udp->dest = htons((uint16_t)m->src_port);
-	udp->len = htons((uint16_t)(sizeof(*udp) + d->data.len));
-}
-
-/* No datagram may leave the machine, whatever the images say its address is. */
-static bool is_own_six(const struct in6_addr *a)
-{
-	struct sockaddr_in6 own = { .sin6_family = AF_INET6, .sin6_addr = *a };
-	AUTOCLOSE int fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-
-	return fd >= 0 && !IN6_IS_ADDR_MULTICAST(a) && bind(fd, (const struct sockaddr *)&own, sizeof(own)) == 0;
-}
-
-static int send_four(const InetSkEntry *m, const FirnDatagram *d, const uint8_t *source, union ip_packet *p)
-{
-	struct sockaddr_in to = { .sin_family = AF_INET };
-	size_t len = sizeof(p->four) + d->data.len;
-	AUTOCLOSE int fd = socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_RAW);
-
-	/* The route of an own address is by way of lo; what is sent to any other this way goes nowhere. */
-	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, "lo", sizeof("lo")) < 0)
-		return -errno;
-	memset(&p->four, 0, sizeof(p->four));
-	p->four.ip = (struct iphdr){ .version = 4,
-				     .ihl = 5,
-				     .ttl = (uint8_t)(d->has_ttl ? d->ttl : 64),
-				     .tos = (uint8_t)d->tos,
-				     .protocol = IPPROTO_UDP,
-				     .tot_len = htons((uint16_t)len) };
-	memcpy(&p->four.ip.saddr, source, 4);
-	memcpy(&p->four.ip.daddr, destination_of(m, d, 4), 4);
-	fill_udp(&p->four.udp, m, d); /* without a checksum, which IPv4 allows; the kernel makes that of the header */
-	memcpy(p->four.data, d->data.data, d->data.len);
-	memcpy(&to.sin_addr, &p->four.ip.daddr, 4);
-	return sendto(fd, p->bytes, len, MSG_DONTWAIT, (struct sockaddr *)&to, sizeof(to)) < 0 ? -errno : 0;
-}
-
-static int send_six(const InetSkEntry *m, const FirnDatagram *d, union ip_packet *p)
-{
-	struct sockaddr_in6 to = { .sin6_family = AF_INET6 };
-	size_t len = sizeof(p->six) + d->data.len;
-	uint16_t udp_len = (uint16_t)(sizeof(struct udphdr) + d->data.len), sum;
-	AUTOCLOSE int fd = socket(AF_INET6, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_RAW);
-
-	if (fd < 0)
-		return -errno;
-	memset(&p->six, 0, sizeof(p->six));
-	p->six.ip.ip6_flow = htonl(6u << 28 | d->tos << 20);
-	p->six.ip.ip6_plen = htons(udp_len);
-	p->six.ip.ip6_nxt = IPPROTO_UDP;
-	p->six.ip.ip6_hlim = (uint8_t)(d->has_ttl ? d->ttl : 64);
-	memcpy(&p->six.ip.ip6_src, d->source.data, 16);
-	memcpy(&p->six.ip.ip6_dst, destination_of(m, d, 16), 16);
-	if (!is_own_six(&p->six.ip.ip6_dst))
-		return -EADDRNOTAVAIL;
-	fill_udp(&p->six.udp, m, d);
-	memcpy(p->six.data, d->data.data, d->data.len);
-	sum = (uint16_t)~sum_up(sum_up((uint32_t)udp_len + IPPROTO_UDP, &p->six.ip.ip6_src, 32), &p->six.udp, udp_len);
-	p->six.udp.check = htons(sum ? sum : 0xffff);
-	to.sin6_addr = p->six.ip.ip6_dst;
-	return sendto(fd, p->bytes, len, MSG_DONTWAIT, (struct sockaddr *)&to, sizeof(to)) < 0 ? -errno : 0;
-}
-
-/* 1: it is in the queue; 0: it is not, -errno: it could not be sent. Not raised. */
-static int send_one(const struct file *f, const InetSkEntry *m, const FirnDatagram *d, union ip_packet *p)
-{
+	bool four = m->family == AF_INET || is_mapped(d->source.data);
+	const struct raw_packet p = {
+		.family = four ? AF_INET : AF_INET6,
+		.source = m->family == AF_INET6 && four ? d->source.data + 12 : d->source.data,
+		.destination = destination_of(m, d, four ? 4 : 16),
+		.protocol = IPPROTO_UDP,
+		.ttl = (uint8_t)(d->has_ttl ? d->ttl : 64),
+		.tos = (uint8_t)d->tos,
+	};
+	struct udphdr udp = { 0 };
 	uint32_t before = queue_bytes(f->fd);
 	int r;
 
-	if (sizeof(*p) < sizeof(p->six) + d->data.len)
-		return -EMSGSIZE;
-	if (m->family == AF_INET)
-		r = send_four(m, d, d->source.data, p);
-	else if (is_mapped(d->source.data))
-		r = send_four(m, d, d->source.data + 12, p);
-	else
-		r = send_six(m, d, p);
+	udp.source = htons((uint16_t)d->port);
+	udp.dest = htons((uint16_t)m->src_port);
+	udp.len = htons((uint16_t)(sizeof(udp) + d->data.len));
+	memcpy(buf, &udp, sizeof(udp));
+	if (d->data.len)
+		memcpy(buf + sizeof(udp), d->data.data, d->data.len);
+	r = raw_packet_send(&p, buf, sizeof(udp) + d->data.len, offsetof(struct udphdr, check));
 	if (r < 0)
 		return r;
 	for (int i = 0; i < TURNS && queue_bytes(f->fd) <= before; i++)
@@ -360,21 +270,21 @@ static int send_one(const struct file *f, const InetSkEntry *m, const FirnDatagr
 
 int udp_queue_send(struct operation *op, const struct file *f, const InetSkEntry *m)
 {
-	AUTOFREE union ip_packet *p = NULL;
+	AUTOFREE uint8_t *buf = NULL;
 	size_t lost = 0;
 	int r, last = 0;
 
 	if (m->n_firn_datagrams == 0)
 		return 0;
-	p = malloc(sizeof(*p));
-	if (!p)
+	buf = malloc(sizeof(struct udphdr) + DATAGRAM_MAX);
+	if (!buf)
 		return raise_no_memory(op);
 	recorder_step(f->user ? f->user->pid : 0, f->user ? f->user->comm : NULL, "send", "%zu datagrams again, to %s",
 		      m->n_firn_datagrams, f->describe);
 	for (size_t i = 0; i < m->n_firn_datagrams; i++) {
 		if (recorder_cancelled())
 			return error_raise(op->error, ECANCELED, "%s: cancelled", f->describe);
-		r = send_one(f, m, m->firn_datagrams[i], p);
+		r = send_one(f, m, m->firn_datagrams[i], buf);
 		if (r <= 0) {
 			last = r;
 			/* What comes after it would come in another order of things than it was: the rest is lost too. */
