@@ -7,6 +7,7 @@
 #include "kinds/common.h"
 #include "kinds/inet.h"
 #include "kinds/ip_options.h"
+#include "kinds/usual_socket.h"
 
 #ifndef TCP_INQ
 #define TCP_INQ 36 /* Linux 4.18 */
@@ -60,7 +61,7 @@ static int32_t *field_of(const InetSkEntry *m, const struct int_option *o)
 
 /* ---- dump ---- */
 
-static void dump_ints(const struct fd_facts *f, InetSkEntry *m, int fresh)
+static void dump_ints(struct operation *op, const struct fd_facts *f, InetSkEntry *m, struct usual_socket *fresh)
 {
 	bool connection = m->state != TCP_LISTEN && (m->state != TCP_CLOSE || tcp_socket_ended(f->fd, m->state));
 
@@ -69,20 +70,21 @@ static void dump_ints(const struct fd_facts *f, InetSkEntry *m, int fresh)
 		int value, usual;
 
 		if ((connection && !o->of_connections) || socket_get_int(f->fd, o->level, o->option, &value) < 0 ||
-		    socket_get_int(fresh, o->level, o->option, &usual) < 0 || value == usual)
+		    usual_get_int(op, fresh, o->level, o->option, &usual) < 0 || value == usual)
 			continue;
 		*has_of(m, o) = true;
 		*field_of(m, o) = value;
 	}
 }
 
-static int dump_congestion(struct operation *op, const struct fd_facts *f, InetSkEntry *m, int fresh)
+static int dump_congestion(struct operation *op, const struct fd_facts *f, InetSkEntry *m,
+			   const struct usual_socket *fresh)
 {
 	char name[CONGESTION_MAX + 1] = "", usual[CONGESTION_MAX + 1] = "";
 	socklen_t len = CONGESTION_MAX, usual_len = CONGESTION_MAX;
 
 	if (getsockopt(f->fd, IPPROTO_TCP, TCP_CONGESTION, name, &len) < 0 ||
-	    getsockopt(fresh, IPPROTO_TCP, TCP_CONGESTION, usual, &usual_len) < 0 || strcmp(name, usual) == 0)
+	    getsockopt(fresh->fd, IPPROTO_TCP, TCP_CONGESTION, usual, &usual_len) < 0 || strcmp(name, usual) == 0)
 		return 0;
 	m->firn_congestion = arena_strdup(&op->arena, name);
 	return m->firn_congestion ? 0 : raise_no_memory(op);
@@ -121,17 +123,17 @@ static int dump_tcp(struct operation *op, const struct fd_facts *f, InetSkEntry 
 
 int inet_options_dump(struct operation *op, const struct fd_facts *f, InetSkEntry *m)
 {
-	AUTOCLOSE int fresh = socket((int)m->family, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP);
-	int r;
+	int number, r;
+	struct usual_socket *fresh = usual_socket(op, (int)m->family, SOCK_STREAM, IPPROTO_TCP, &number);
 
-	if (fresh < 0)
-		return error_raise_call(op->error, errno, "socket", "a socket to compare with");
+	if (!fresh)
+		return error_raise_call(op->error, number, "socket", "a socket to compare with");
 	r = ip_options_dump(op, f, m);
 	if (r == 0)
 		r = dump_tcp(op, f, m);
 	if (r < 0)
 		return r;
-	dump_ints(f, m, fresh);
+	dump_ints(op, f, m, fresh);
 	return dump_congestion(op, f, m, fresh);
 }
 

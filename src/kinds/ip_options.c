@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 #include "kinds/common.h"
 #include "kinds/socket.h"
+#include "kinds/usual_socket.h"
 
 /*
  * An option is written when it differs from what a socket has that firn makes at the same moment: defaults depend on
@@ -186,8 +187,8 @@ static int dump_data(struct operation *op, const struct fd_facts *f, const struc
 	return e->data.data ? 0 : raise_no_memory(op);
 }
 
-static int dump_value(struct operation *op, const struct fd_facts *f, int fresh, const struct ip_option *o,
-		      InetSkEntry *m)
+static int dump_value(struct operation *op, const struct fd_facts *f, struct usual_socket *usual,
+		      const struct ip_option *o, InetSkEntry *m)
 {
 	int value, common;
 	char name[IF_NAMESIZE];
@@ -195,7 +196,7 @@ static int dump_value(struct operation *op, const struct fd_facts *f, int fresh,
 
 	if (socket_get_int(f->fd, o->level, o->option, &value) < 0)
 		return 0;
-	if (socket_get_int(fresh, o->level, o->option, &common) == 0 && common == value)
+	if (usual_get_int(op, usual, o->level, o->option, &common) == 0 && common == value)
 		return 0;
 	e = option_add(op, o, m);
 	if (!e)
@@ -213,7 +214,7 @@ static int dump_value(struct operation *op, const struct fd_facts *f, int fresh,
 }
 
 /* The fields that CRIU has. */
-static void dump_known(int fd, int fresh, InetSkEntry *m)
+static void dump_known(struct operation *op, int fd, struct usual_socket *usual, InetSkEntry *m)
 {
 	IpOptsEntry *ip = m->ip_opts;
 	bool v6 = m->family == AF_INET6;
@@ -230,7 +231,7 @@ static void dump_known(int fd, int fresh, InetSkEntry *m)
 	if (v6 && m->type != SOCK_STREAM)
 		return;
 	if (socket_get_int(fd, level, ttl, &value) == 0 && value > 0 &&
-	    (socket_get_int(fresh, level, ttl, &common) < 0 || common != value)) {
+	    (usual_get_int(op, usual, level, ttl, &common) < 0 || common != value)) {
 		ip->has_ttl = true;
 		ip->ttl = (uint32_t)value;
 	}
@@ -240,14 +241,14 @@ static void dump_known(int fd, int fresh, InetSkEntry *m)
 
 int ip_options_dump(struct operation *op, const struct fd_facts *f, InetSkEntry *m)
 {
-	AUTOCLOSE int fresh = socket((int)m->family, (int)m->type | SOCK_CLOEXEC, (int)m->proto);
-	int value, r = 0;
+	int value, number, r = 0;
+	struct usual_socket *usual = usual_socket(op, (int)m->family, (int)m->type, (int)m->proto, &number);
 
 	/* A ping socket may be forbidden to firn (net.ipv4.ping_group_range). */
-	if (fresh < 0)
-		fresh = socket((int)m->family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	if (fresh < 0)
-		return error_raise_call(op->error, errno, "socket", "to compare options with those of %s",
+	if (!usual)
+		usual = usual_socket(op, (int)m->family, SOCK_DGRAM, 0, &number);
+	if (!usual)
+		return error_raise_call(op->error, number, "socket", "to compare options with those of %s",
 					facts_describe(op, f));
 	m->ip_opts = arena_alloc(&op->arena, sizeof(*m->ip_opts));
 	if (!m->ip_opts)
@@ -260,12 +261,12 @@ int ip_options_dump(struct operation *op, const struct fd_facts *f, InetSkEntry 
 		m->has_v6only = true;
 		m->v6only = value != 0;
 	}
-	dump_known(f->fd, fresh, m);
+	dump_known(op, f->fd, usual, m);
 	for (size_t i = 0; i < ARRAY_SIZE(ip_options) && r == 0; i++) {
 		const struct ip_option *o = &ip_options[i];
 
 		if (option_fits(m, o))
-			r = o->shape == DATA ? dump_data(op, f, o, m) : dump_value(op, f, fresh, o, m);
+			r = o->shape == DATA ? dump_data(op, f, o, m) : dump_value(op, f, usual, o, m);
 	}
 	return r;
 }

@@ -55,6 +55,7 @@ struct file_table {
 	/* dump */
 	struct mount_cache *mounts;     /* mountinfo of each mount namespace met */
 	struct path_table *paths;       /* files met as exe, cwd, root and mappings */
+	struct usual_socket *usual;     /* kinds/usual_socket.h */
 	/* restore */
 	struct dead_task *dead;         /* kinds/dead.h */
 };

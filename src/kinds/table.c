@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "kinds/table.h"
+#include "kinds/usual_socket.h"
 
 #include <fcntl.h>
 #include <string.h>
@@ -167,6 +168,8 @@ void files_release(struct operation *op)
 		close_fd(&op->files->files[i]->facts.fd);
 		close_fd(&op->files->files[i]->fd);
 	}
+	if (op->files)
+		usual_sockets_release(op);
 }
 
 void files_undo(struct operation *op)
