@@ -123,6 +123,9 @@ struct image_reader {
 /* 0; -ENOENT without raising when the file is not there and @optional; raised otherwise. */
 int image_reader_open(struct image_reader *r, struct image_dir *d, enum image_type t, uint64_t id, bool optional,
 		      struct arena *a, struct error *e);
+/* The same for an image that may be missing: then there is nothing in the reader. 0 or -errno, raised. */
+int image_reader_open_if_there(struct image_reader *r, struct image_dir *d, enum image_type t, uint64_t id,
+			       struct arena *a, struct error *e);
 /* 1 and *ret (in the arena) for a message, 0 at the end of the file, -errno raised for a damaged one. */
 int image_read(struct image_reader *r, const ProtobufCMessageDescriptor *desc, ProtobufCMessage **ret, struct error *e);
 /* Points *ret into the reader's buffer: the next @len bytes; -EBADMSG raised when fewer are left. */

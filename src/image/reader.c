@@ -112,6 +112,14 @@ int image_reader_open(struct image_reader *r, struct image_dir *d, enum image_ty
 	return image_check_magic(r, t, e);
 }
 
+int image_reader_open_if_there(struct image_reader *r, struct image_dir *d, enum image_type t, uint64_t id,
+			       struct arena *a, struct error *e)
+{
+	int ret = image_reader_open(r, d, t, id, true, a, e);
+
+	return ret == -ENOENT && !error_is_set(e) ? 0 : ret;
+}
+
 int image_read(struct image_reader *r, const ProtobufCMessageDescriptor *desc, ProtobufCMessage **ret, struct error *e)
 {
 	size_t left = r->len - r->pos, start = r->pos;

@@ -354,10 +354,8 @@ static int map_load_all(struct operation *op)
 	ProtobufCMessage *message;
 	int r;
 
-	r = image_reader_open(&reader, &op->images, IMAGE_BPFMAP_DATA, 0, true, &op->arena, op->error);
-	if (r == -ENOENT)
-		return 0;
-	while (r == 0 && (r = image_read(&reader, &bpfmap_data_entry__descriptor, &message, op->error)) > 0) {
+	r = image_reader_open_if_there(&reader, &op->images, IMAGE_BPFMAP_DATA, 0, &op->arena, op->error);
+	while (r >= 0 && (r = image_read(&reader, &bpfmap_data_entry__descriptor, &message, op->error)) > 0) {
 		BpfmapDataEntry *e = (BpfmapDataEntry *)message;
 		struct bpf_map *map = map_of(op, e->map_id);
 

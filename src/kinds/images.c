@@ -166,12 +166,8 @@ static int read_files(struct operation *op)
 	int more;
 
 	more = image_reader_open(&r, &op->images, IMAGE_FILES, 0, false, &op->arena, op->error);
-	while (more == 0) {
-		more = image_read(&r, &file_entry__descriptor, &m, op->error);
-		if (more != 1)
-			break;
+	while (more >= 0 && (more = image_read(&r, &file_entry__descriptor, &m, op->error)) > 0)
 		more = read_entry(op, (FileEntry *)m);
-	}
 	if (more < 0)
 		return more;
 	if (t->n_files > 0)
@@ -250,12 +246,8 @@ static int read_fdinfo(struct operation *op, struct task *t, uint64_t limit)
 	if (!t->core || !t->core->ids)
 		return error_raise(op->error, EINVAL, "core-%d.img: the ids of the task are missing", t->pid);
 	more = image_reader_open(&r, &op->images, IMAGE_FDINFO, t->core->ids->files_id, false, &op->arena, op->error);
-	while (more == 0) {
-		more = image_read(&r, &fdinfo_entry__descriptor, &m, op->error);
-		if (more != 1)
-			break;
+	while (more >= 0 && (more = image_read(&r, &fdinfo_entry__descriptor, &m, op->error)) > 0)
 		more = read_descriptor(op, t, (FdinfoEntry *)m, r.name, &room, limit);
-	}
 	if (more < 0)
 		return more;
 	if (t->n_descriptors > 1)

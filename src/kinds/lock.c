@@ -137,14 +137,8 @@ int locks_read(struct operation *op)
 	ProtobufCMessage *m;
 	int more;
 
-	more = image_reader_open(&r, &op->images, IMAGE_FILE_LOCKS, 0, true, &op->arena, op->error);
-	if (more == -ENOENT && !error_is_set(op->error))
-		return 0;
-	while (more == 0) {
-		more = image_read(&r, &file_lock_entry__descriptor, &m, op->error);
-		if (more != 1)
-			break;
+	more = image_reader_open_if_there(&r, &op->images, IMAGE_FILE_LOCKS, 0, &op->arena, op->error);
+	while (more >= 0 && (more = image_read(&r, &file_lock_entry__descriptor, &m, op->error)) > 0)
 		more = read_entry(op, (FileLockEntry *)m);
-	}
 	return more;
 }

@@ -267,15 +267,9 @@ int pipe_inodes_read(struct operation *op, const struct kind *k, enum image_type
 	ProtobufCMessage *m;
 	int more;
 
-	more = image_reader_open(&r, &op->images, image, 0, true, &op->arena, op->error);
-	if (more == -ENOENT && !error_is_set(op->error))
-		return 0;
-	while (more == 0) {
-		more = image_read(&r, &pipe_data_entry__descriptor, &m, op->error);
-		if (more != 1)
-			break;
+	more = image_reader_open_if_there(&r, &op->images, image, 0, &op->arena, op->error);
+	while (more >= 0 && (more = image_read(&r, &pipe_data_entry__descriptor, &m, op->error)) > 0)
 		more = read_entry(op, k, &r, (PipeDataEntry *)m);
-	}
 	return more;
 }
 

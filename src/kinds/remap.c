@@ -275,15 +275,9 @@ int remap_load(struct operation *op)
 
 	if (!regular_state(op))
 		return -ENOMEM;
-	more = image_reader_open(&r, &op->images, IMAGE_REMAP_FPATH, 0, true, &op->arena, op->error);
-	if (more == -ENOENT && !error_is_set(op->error))
-		return 0;
-	while (more == 0) {
-		more = image_read(&r, &remap_file_path_entry__descriptor, &m, op->error);
-		if (more != 1)
-			break;
+	more = image_reader_open_if_there(&r, &op->images, IMAGE_REMAP_FPATH, 0, &op->arena, op->error);
+	while (more >= 0 && (more = image_read(&r, &remap_file_path_entry__descriptor, &m, op->error)) > 0)
 		more = load_entry(op, (RemapFilePathEntry *)m);
-	}
 	return more;
 }
 

@@ -344,18 +344,12 @@ int packets_read(struct operation *op, struct packet_list *ret)
 	struct packet *p;
 	int r;
 
-	r = image_reader_open(&reader, &op->images, IMAGE_SK_QUEUES, 0, true, &op->arena, op->error);
-	if (r == -ENOENT)
-		return 0;
-	if (r < 0)
-		return r;
-	while ((r = image_read(&reader, &sk_packet_entry__descriptor, &m, op->error)) > 0) {
+	r = image_reader_open_if_there(&reader, &op->images, IMAGE_SK_QUEUES, 0, &op->arena, op->error);
+	while (r >= 0 && (r = image_read(&reader, &sk_packet_entry__descriptor, &m, op->error)) > 0) {
 		p = packet_add(op, ret);
 		if (!p)
 			return raise_no_memory(op);
 		r = packet_decode(op, &reader, (SkPacketEntry *)m, p);
-		if (r < 0)
-			return r;
 	}
 	return r;
 }

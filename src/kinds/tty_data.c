@@ -153,10 +153,8 @@ int tty_data_read(struct operation *op)
 	ProtobufCMessage *m;
 	int r;
 
-	r = image_reader_open(&reader, &op->images, IMAGE_TTY_DATA, 0, true, &op->arena, op->error);
-	if (r < 0)
-		return r == -ENOENT ? 0 : r;
-	while ((r = image_read(&reader, &tty_data_entry__descriptor, &m, op->error)) > 0) {
+	r = image_reader_open_if_there(&reader, &op->images, IMAGE_TTY_DATA, 0, &op->arena, op->error);
+	while (r >= 0 && (r = image_read(&reader, &tty_data_entry__descriptor, &m, op->error)) > 0) {
 		const TtyDataEntry *d = (const TtyDataEntry *)m;
 		struct tty *t = tty_find(op, d->tty_id);
 
