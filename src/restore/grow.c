@@ -21,16 +21,11 @@
 #include "kernel/system.h"
 #include "kinds/dead.h"
 #include "puppet/trace.h"
+#include "restore/pid_taken.h"
 #include "restore/seed.h"
 #include "restore/sprout.h"
 #include "tree/tree.h"
 #include "watch/recorder.h"
-
-/* Signal 0 asks for threads too (man 2 tkill) and costs no descriptor. */
-static bool pid_is_taken(pid_t tid)
-{
-	return syscall(__NR_tkill, tid, 0) == 0 || errno == EPERM;
-}
 
 int grow_check_pids(struct operation *op)
 {
@@ -39,14 +34,17 @@ int grow_check_pids(struct operation *op)
 
 		for (size_t k = 0; k == 0 || k < t->n_threads; k++) {
 			pid_t tid = k == 0 ? t->pid : t->threads[k].tid;
+			int r = pid_check_free(op, tid);
 
-			if (pid_is_taken(tid) && !pid_becomes_free(tid))
-				return raise_pid_taken(op, tid);
+			if (r < 0)
+				return r;
 		}
 	}
 	for (const struct dead_task *d = op->files->dead; d; d = d->next) {
-		if (d->pid != 0 && pid_is_taken(d->pid))
-			return raise_pid_taken(op, d->pid);
+		int r = d->pid != 0 ? pid_check_free(op, d->pid) : 0;
+
+		if (r < 0)
+			return r;
 	}
 	return 0;
 }

@@ -12,7 +12,6 @@
 #include <sys/rseq.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "kernel/system.h"
@@ -20,65 +19,12 @@
 #include "puppet/seize.h"
 #include "puppet/trace.h"
 #include "restore/grow.h"
+#include "restore/pid_taken.h"
 #include "watch/recorder.h"
 
 #define TASK_SIZE_MAX \
 	0x7ffffffff000ull /* end of user space with 4-level page tables: also with 5, where mmap() stays
 					  * below it unless asked */
-
-bool pid_becomes_free(pid_t pid)
-{
-	const struct timespec briefly = { 0, 2000000 };
-
-	recorder_step(pid, NULL, "tkill", "the task that had this number, which has ended, to be reaped");
-	for (int i = 0; i < 1000 && !recorder_cancelled(); i++) {
-		struct proc_stat holder = { 0 };
-		int fd = procfs_open(pid);
-
-		if (fd >= 0) {
-			(void)read_proc_stat(fd, &holder);
-			close(fd);
-		}
-		/* Signal 0 asks for threads too (man 2 tkill) and costs no descriptor. */
-		if (syscall(__NR_tkill, pid, 0) < 0 && errno == ESRCH)
-			return true;
-		if (holder.state != 'Z' && holder.state != 'X' && holder.state != '\0')
-			return false;
-		(void)nanosleep(&briefly, NULL);
-	}
-	return false;
-}
-
-int raise_pid_taken(struct operation *op, pid_t pid)
-{
-	struct proc_stat holder = { 0 }, parent = { 0 };
-	int fd = procfs_open(pid);
-
-	if (fd >= 0) {
-		(void)read_proc_stat(fd, &holder);
-		close(fd);
-	}
-	if (holder.state != 'Z') {
-		(void)error_raise(op->error, EEXIST, "pid %d is taken by another task (%s)", pid,
-				  holder.comm[0] ? holder.comm : "it has just ended");
-		error_hint(op->error,
-			   "End that task, or restore where the number is free, such as in a new pid namespace.");
-		return -EEXIST;
-	}
-	fd = procfs_open(holder.ppid);
-	if (fd >= 0) {
-		(void)read_proc_stat(fd, &parent);
-		close(fd);
-	}
-	(void)error_raise(op->error, EEXIST,
-			  "pid %d is still held by a task that has ended (%s) and that its parent, pid %d (%s), "
-			  "has not waited for",
-			  pid, holder.comm, holder.ppid, parent.comm);
-	error_hint(
-		op->error,
-		"Its parent has to call wait(); when that is pid 1 of a container, run one that reaps (such as tini).");
-	return -EEXIST;
-}
 
 /* Ends with the engine: nobody is left to free this task when the engine dies before it was seized. */
 static void __attribute__((noreturn)) wait_to_be_seized(const struct channel *c)

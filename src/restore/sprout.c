@@ -10,7 +10,7 @@
 
 #include "kernel/system.h"
 #include "puppet/trace.h"
-#include "restore/seed.h"
+#include "restore/pid_taken.h"
 #include "tree/tree.h"
 #include "watch/recorder.h"
 

@@ -8,7 +8,7 @@
 #include "kernel/system.h"
 #include "puppet/trace.h"
 #include "restore/grow.h"
-#include "restore/seed.h"
+#include "restore/pid_taken.h"
 #include "watch/recorder.h"
 
 #define THREAD_FLAGS \

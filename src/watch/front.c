@@ -36,6 +36,7 @@
 #define GRACE_NS 2000000000ull /* from the cancelling to SIGKILL */
 #define LAST_NS 1000000000ull  /* how long a killed engine, or one that has its result, is waited for */
 #define REDRAW_MS 100
+#define BUSY_SHARE 10 /* processor time of the engine that counts as one of silence */
 #define PROVE_MS 1000
 #define FLUSH_MS 2000
 
@@ -130,16 +131,19 @@ static void cancel(struct front *f, enum front_end why, uint64_t now)
 /*
  * On a machine without processor time to spare the engine's silence means nothing, nor does that of a machine that stood
  * still itself (a paused guest), which the front sees by waking up late. The deadline goes on all the same. Only the time
- * that a thread had a processor is counted while it waits for one: its run delay is told when it gets one at last.
+ * that a thread had a processor is counted while it waits for one: its run delay is told when it gets one at last. And of
+ * that time only a tenth: a processor of a guest may itself be kept waiting by its host, which a guest need not be told,
+ * and a thread that runs is held by no object.
  */
 static void forgive_starvation(struct front *f, uint64_t now)
 {
 	pid_t tid = recorder->step.tid ? recorder->step.tid : f->engine;
-	uint64_t late = f->due_ns && now > f->due_ns ? now - f->due_ns : 0, starved = 0, ran = 0;
+	uint64_t late = f->due_ns && now > f->due_ns ? now - f->due_ns : 0, starved = 0, ran = 0, counted;
 	bool ready = glance_ready(f->engine, tid, &ran);
 
-	if (ready && tid == f->ready_tid && now - f->looked_ns > ran - f->ran_ns)
-		starved = now - f->looked_ns - (ran - f->ran_ns);
+	counted = (ran - f->ran_ns) / BUSY_SHARE;
+	if (ready && tid == f->ready_tid && now - f->looked_ns > counted)
+		starved = now - f->looked_ns - counted;
 	f->ready_tid = ready ? tid : 0;
 	f->ran_ns = ran;
 	f->looked_ns = now;

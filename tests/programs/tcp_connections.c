@@ -247,6 +247,8 @@ static void half_there(void)
 {
 	uint32_t all = here.sent;
 
+	/* What it sends ends the other's FIN_WAIT2: not before that was looked at. */
+	WAIT_FOR(access("looked", F_OK) == 0);
 	put(&there, FAR, 600);
 	take_end(&there, NEAR, all);
 	close(there.fd);
@@ -722,6 +724,7 @@ int main(int argc, char **argv)
 	if (want_here && want_here != TCP_FIN_WAIT1 && want_here != TCP_LAST_ACK && want_here != TCP_CLOSING &&
 	    want_here != TCP_SYN_SENT && want_here != TCP_ESTABLISHED)
 		CHECK_EQ(state_of(here.fd), want_here, "state");
+	close((int)MUST(open("looked", O_WRONLY | O_CREAT | O_CLOEXEC, 0644)));
 	if (outside) {
 		scene->here();
 		await_peer(peer);
