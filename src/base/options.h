@@ -35,6 +35,7 @@ struct options {
 	bool tcp_established;
 	bool tcp_close;
 	bool skip_in_flight;
+	bool skip_timens;               /* restore: no time namespace is made */
 	enum network_lock network_lock;
 	bool link_remap;
 	bool evasive_devices;

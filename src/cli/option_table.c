@@ -43,6 +43,7 @@ FLAG(ext_unix_sk)
 FLAG(tcp_established)
 FLAG(tcp_close)
 FLAG(skip_in_flight)
+FLAG(skip_timens)
 FLAG(link_remap)
 FLAG(evasive_devices)
 TEXT(images_path)
@@ -200,6 +201,8 @@ const struct option_spec option_table[] = {
 	  "let TCP connections end with the dump; they come back closed" },
 	{ "skip-in-flight", 0, NONE, FOR_BOTH, set_skip_in_flight, NULL,
 	  "leave out connections that wait to be accepted; they are reset" },
+	{ "skip-timens", 0, NONE, FOR_RESTORE, set_skip_timens, NULL,
+	  "make no time namespace: the tasks get this machine's clocks, which may jump" },
 	{ "network-lock", 0, NEEDS, FOR_BOTH, set_network_lock, "METHOD",
 	  "how connections are kept still between dump and restore: nftables (default) or skip" },
 	{ "link-remap", 0, NONE, FOR_BOTH, set_link_remap, NULL,

@@ -197,6 +197,14 @@ struct proc_timer {                      /* /proc/PID/timers */
 int parse_proc_timers(const char *text, size_t len, struct arena *a, struct proc_timer **ret, size_t *ret_n);
 int read_proc_timers(int dirfd, struct arena *a, struct proc_timer **ret, size_t *ret_n);
 
+/* /proc/PID/timens_offsets: of the time namespace that the task's children will be in, from the machine's clocks, in ns.
+ * -ENOENT: a kernel without time namespaces. */
+struct proc_timens_offsets {
+	int64_t monotonic, boottime;
+};
+int parse_proc_timens_offsets(const char *text, size_t len, struct proc_timens_offsets *ret);
+int read_proc_timens_offsets(int dirfd, struct proc_timens_offsets *ret);
+
 /* /proc/PID/limits: indexed by RLIMIT_*, RLIM_INFINITY for "unlimited". */
 struct proc_limits {
 	uint64_t soft[16], hard[16];

@@ -13,6 +13,7 @@
 #include "kinds/epoll.h"
 #include "kinds/tty.h"
 #include "memory/memory.h"
+#include "namespaces/time.h"
 #include "puppet/area.h"
 #include "restore/finish.h"
 #include "restore/grow.h"
@@ -52,8 +53,10 @@ static int read_images(void *arg)
 static int create_objects(void *arg)
 {
 	struct operation *op = arg;
-	int r = files_create(op);
+	int r = time_namespace_create(op);
 
+	if (r == 0)
+		r = files_create(op);
 	if (r == 0)
 		r = memory_create_shared(op);
 	return r == 0 ? files_connect(op) : r;
