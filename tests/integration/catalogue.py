@@ -77,6 +77,8 @@ ENTRIES = [
     *each("timers", "itimer", "posix", "alarm"),
     Entry("clocks", ("host",)),
     *each("clocks", "own", "behind", "nsfile", root_only=True),
+    Entry("clocks", ("points",), criu="a timer of a point in time is up to a second early"),
+    Entry("clocks", ("own_points",), root_only=True, criu="a timer of a point in time is up to a second early"),
     Entry("thread_state"),
     *each("futexes", "plain", "pi", "robust_pi", "waitv"),
     # hard to stop, to ask or to rebuild
