@@ -386,6 +386,30 @@ static void test_timers(void **state)
 	arena_release(&a);
 }
 
+static void test_timens_offsets(void **state)
+{
+	static const char text[] = "monotonic      100000         0\nboottime           -2 500000000\n";
+	static const char *const bad[] = { "",
+					   "monotonic 1 2\n",
+					   "monotonic 1 2\nboottime 1\n",
+					   "monotonic 1 2\nboottime 1 -1\n",
+					   "monotonic 1 1000000000\nboottime 1 2\n",
+					   "monotonic 9223372037 0\nboottime 1 2\n",
+					   "boottime 1 2\nmonotonic 1 2\n",
+					   "monotonic 1 2\nboottime 1 2\nx" };
+	struct proc_timens_offsets o = { 7, 7 };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_int_equal(parse_proc_timens_offsets(bad[i], strlen(bad[i]), &o), -EINVAL);
+	for (size_t len = 0; len < sizeof(text) - 1; len++)
+		assert_int_equal(parse_proc_timens_offsets(text, len, &o), -EINVAL);
+	assert_int_equal(o.monotonic, 7);
+	assert_int_equal(parse_proc_timens_offsets(TEXT(text), &o), 0);
+	assert_int_equal(o.monotonic, 100000000000000);
+	assert_int_equal(o.boottime, -1500000000);
+}
+
 static void test_auxv(void **state)
 {
 	static const uint64_t values[] = { 33, 0x7fff12345000, 6, 4096, 0, 0, 1, 2 };
@@ -525,6 +549,7 @@ int main(void)
 		cmocka_unit_test(test_fdinfo),
 		cmocka_unit_test(test_mountinfo),
 		cmocka_unit_test(test_timers),
+		cmocka_unit_test(test_timens_offsets),
 		cmocka_unit_test(test_auxv),
 		cmocka_unit_test(test_self),
 		cmocka_unit_test(test_self_timer_and_child),
