@@ -211,6 +211,8 @@ void print_config_fragment(enum config_arch arch, bool kata)
 		       "#     scripts/kconfig/merge_config.sh .config FRAGMENT\n"
 		       "# and look at the outcome with firn check --config .config\n",
 		       arch_words[arch]);
+	/* So that a merge into another architecture's configuration is noticed. */
+	printf("\nCONFIG_%s=y\n", arch == CONFIG_ARCH_AARCH64 ? "ARM64" : "X86_64");
 	for (size_t i = 0; i < n_config_options; i++) {
 		const struct config_option *o = &config_options[i];
 
