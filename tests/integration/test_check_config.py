@@ -223,4 +223,6 @@ def test_what_sources_name_is_known():
 
 def test_the_page_names_every_option():
     text = (h.ROOT / "docs/kernel-config.md").read_text(encoding="utf-8")
-    assert set(re.findall(r"^\| `(\w+)` \|", text, re.M)) == {n.removeprefix("CONFIG_") for n in NAMES}
+    assert re.findall(r"^\| `(\w+)` \|", text, re.M) == [n.removeprefix("CONFIG_") for n in NAMES]
+    for o in config("CONFIG_NET=y\n")[1].values():
+        assert f"| `{o['name'][7:]}` | {o['need']} | {o['purpose']} | {o['missing']} |" in text, o["name"]
