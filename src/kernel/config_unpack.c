@@ -45,6 +45,7 @@ static int inflate_all(const uint8_t *data, size_t len, char *out, size_t *ret_l
 int unpack_kernel_config(const uint8_t *data, size_t len, const char *name, char **ret, size_t *ret_len,
 			 struct error *e)
 {
+	bool packed = begins(data, len, "\x1f\x8b", 2);
 	AUTOFREE char *text = NULL;
 	size_t size = len;
 	int r = 0;
@@ -60,10 +61,10 @@ int unpack_kernel_config(const uint8_t *data, size_t len, const char *name, char
 		error_hint(e, "Unpack it first: %s -dc FILE | firn check --config -", data[0] == 0xfd ? "xz" : "zstd");
 		return -EBADMSG;
 	}
-	text = malloc(CONFIG_SIZE_MAX);
+	text = malloc(packed ? CONFIG_SIZE_MAX : len + 1);
 	if (!text)
 		return error_raise_call(e, ENOMEM, "malloc", "%s", name);
-	if (begins(data, len, "\x1f\x8b", 2))
+	if (packed)
 		r = inflate_all(data, len, text, &size, name, e);
 	else if (len)
 		memcpy(text, data, len);
