@@ -4,6 +4,7 @@
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,7 +32,7 @@
 
 static uint8_t code[16 * PAGE];
 
-static void wait_stop(pid_t pid)
+static int wait_stop(pid_t pid)
 {
 	int status = 0;
 
@@ -40,6 +41,7 @@ static void wait_stop(pid_t pid)
 		fprintf(stderr, "with_vdso: the program ended: %#x\n", (unsigned)status);
 		_exit(3);
 	}
+	return status;
 }
 
 /* One system call in the program, made from where it stands. */
@@ -93,10 +95,13 @@ static void trace(pid_t pid, size_t size, int ready)
 {
 	struct iovec local = { code, size }, remote;
 	unsigned long base;
+	int status;
 
 	MUST(ptrace(PTRACE_SEIZE, pid, 0, PTRACE_O_TRACEEXEC));
 	MUST(write(ready, "x", 1));
-	wait_stop(pid);
+	/* The program may still be told of its child's end. */
+	while ((status = wait_stop(pid)) >> 8 != (SIGTRAP | PTRACE_EVENT_EXEC << 8))
+		MUST(ptrace(PTRACE_CONT, pid, 0, WSTOPSIG(status)));
 	/* exec() still has to return: that sets a register. */
 	MUST(ptrace(PTRACE_SYSCALL, pid, 0, 0));
 	wait_stop(pid);
