@@ -88,7 +88,7 @@ def restore_again(w, firn, rounds, *options):
 
 def test_functions_lead_to_this_kernels(start, work, firn):
     """Every function, by both of its names, at other places than this kernel's; and again, which is memory like any other."""
-    w, address = start_with(start, work, "other_vdso", h.PROGRAMS / "clocks", work, "mark")
+    w, address = start_with(start, work, "other_vdso", h.PROGRAMS / "vdso_clocks", work, "mark")
     w.dump(firn)
     make_kernels(w.images(), w.pid, address)
     w.restore(firn)
@@ -105,7 +105,7 @@ def test_functions_lead_to_this_kernels(start, work, firn):
 
 def test_same_shape_other_code(program, firn):
     """The same functions at the same places, in another build; three times, so that one leads to the next."""
-    w = program("clocks")
+    w = program("vdso_clocks")
     places = set()
     for _ in range(3):
         places.add(vdso_of(w.pid))
@@ -167,7 +167,7 @@ def test_python(start, work, firn):
 
 def test_threads_that_read_clocks(program, firn):
     """Threads that are in the vdso again and again: a dump meets each of them outside."""
-    w = program("clocks", "loop")
+    w = program("vdso_clocks", "loop")
     for _ in range(3):
         w.dump(firn, "--leave-running")
         w.rounds += 1
@@ -189,7 +189,7 @@ def refused(w, firn, *words):
 
 def test_unknown_function(start, work, firn):
     """A function that this kernel lacks, and that is no system call."""
-    w, address = start_with(start, work, "unknown_vdso", h.PROGRAMS / "clocks", work, "mark")
+    w, address = start_with(start, work, "unknown_vdso", h.PROGRAMS / "vdso_clocks", work, "mark")
     w.dump(firn)
     make_kernels(w.images(), w.pid, address)
     refused(w, firn, "this kernel has no __vdso_not_led_anywhere")
@@ -197,7 +197,7 @@ def test_unknown_function(start, work, firn):
 
 def test_thread_inside(program, firn):
     """A thread that stands in the middle of a function."""
-    w = program("clocks")
+    w = program("vdso_clocks")
     w.dump(firn)
     make_other_build(w.images(), w.pid)
     path, at, vdso = vdso_in_pages(w.images(), w.pid)
@@ -211,7 +211,7 @@ def test_thread_inside(program, firn):
 
 def test_hostile_code(program, firn):
     """Any of its pages may hold anything: an answer, and no task is left."""
-    w = program("clocks")
+    w = program("vdso_clocks")
     w.dump(firn)
     path, at, vdso = vdso_in_pages(w.images(), w.pid)
     whole = path.read_bytes()

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* clocks FOLDER [mark|loop]: the functions of the vdso, resolved before. After: each clock lies between what the system call
+/* vdso_clocks FOLDER [mark|loop]: the functions of the vdso, resolved before. After: each clock lies between what the system call
  * says before and after it, and never goes back; the others agree with their system calls too. mark: it was other_vdso.c
  * before, and is not any more. loop: four threads read clocks
  * meanwhile, and do a little in between. */
