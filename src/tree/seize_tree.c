@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -16,6 +17,9 @@
 
 #define PF_KTHREAD 0x00200000u
 #define OTHERS_END_NS 200000000ull
+#define VDSO_BYTES 8192u /* two pages since it exists on x86_64 */
+#define VDSO_TRIES 30
+#define VDSO_MOMENT_NS 20000	 /* at first; ten times that in the end, for one that finds no processor */
 #define PIDFD_THREAD_FLAG O_EXCL /* PIDFD_THREAD, Linux 6.9 */
 
 /* firn must not stop itself or whoever waits for it. */
@@ -109,12 +113,37 @@ static void drop_thread(struct operation *op, struct task *t, size_t i)
 	op->tree.n_threads--;
 }
 
+/*
+ * A thread that stands inside the vdso cannot be restored where the vdso has other code (memory/vdso.c). It takes a moment
+ * to get out, so it is given some; who does nothing but read clocks may be met inside each time, and is taken as it stands. The
+ * auxiliary vector tells the place without a lock of the task; it is another for a task that came from another kernel.
+ */
+static int leave_vdso(struct operation *op, struct task *t, struct thread *th, int r)
+{
+	uint64_t *auxv;
+	size_t n;
+
+	if (t->vdso == 0 && read_proc_auxv(t->proc_fd, &op->arena, &auxv, &n) == 0)
+		for (size_t i = 0; i + 1 < n; i += 2)
+			if (auxv[i] == AT_SYSINFO_EHDR)
+				t->vdso = auxv[i + 1];
+	for (int i = 0; i < VDSO_TRIES && r == SEIZE_STOPPED && !recorder_cancelled(); i++) {
+		const struct user_regs_struct *regs = &th->puppet.regs;
+
+		if (t->vdso == 0 || regs->rip < t->vdso || regs->rip - t->vdso >= VDSO_BYTES ||
+		    (int64_t)regs->orig_rax >= 0)
+			break;
+		r = seize_again(&th->puppet, VDSO_MOMENT_NS + 200L * i * i, op->error);
+	}
+	return r;
+}
+
 /* Waits for the threads from @first on; those that ended meanwhile are dropped. */
 static int finish_threads(struct operation *op, struct task *t, size_t first)
 {
 	for (size_t i = first; i < t->n_threads;) {
 		struct thread *th = &t->threads[i];
-		int r = seize_finish(&th->puppet, op->error);
+		int r = leave_vdso(op, t, th, seize_finish(&th->puppet, op->error));
 
 		if (r < 0)
 			return r;
