@@ -115,7 +115,7 @@ int read_proc_fdinfo(int dirfd, int fd, struct arena *a, struct proc_fdinfo *ret
 enum proc_lock_sort { LOCK_SORT_POSIX, LOCK_SORT_FLOCK, LOCK_SORT_OFD, LOCK_SORT_LEASE };
 struct proc_lock {
 	enum proc_lock_sort sort;
-	int type;                        /* F_RDLCK or F_WRLCK */
+	int type;                        /* F_RDLCK or F_WRLCK; of a lease that is being broken what it is to become, also F_UNLCK */
 	bool breaking;                   /* a lease that somebody has asked to be given up */
 	uint64_t start, len;             /* bytes; len 0: to the end */
 	pid_t pid;                       /* who took it; -1: LOCK_SORT_OFD; 0: somebody outside of the pid namespace */

@@ -47,6 +47,8 @@ static bool parse_type(struct text *t, struct proc_lock *ret)
 		ret->type = F_WRLCK;
 	else if (text_literal(t, "READ"))
 		ret->type = F_RDLCK;
+	else if (ret->breaking && text_literal(t, "UNLCK"))
+		ret->type = F_UNLCK;
 	else
 		return false;
 	text_blanks(t);

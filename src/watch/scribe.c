@@ -18,8 +18,10 @@
 /* While records keep coming they are written together, this often. */
 #define SCRIBE_DOZE_MS 5
 #define SCRIBE_LOOK_MS 1000
-/* A record that is begun and not finished after so many milliseconds has lost its writer. */
-#define SCRIBE_DEAD_ROUNDS 5
+/* A record that is begun and not finished after so many milliseconds has lost its writer: when the engine is gone, and while
+ * it is there. On a busy machine a writer may be kept waiting in the middle of one. */
+#define SCRIBE_DEAD_ROUNDS 100
+#define SCRIBE_LOST_ROUNDS 1000
 #define SCRIBE_ALONE_S 10
 
 static atomic_bool front_gone;
@@ -48,12 +50,22 @@ static void write_log(int fd, const char *buf, size_t len)
 	}
 }
 
-/* Nobody will come any more: the front is gone and so is the engine. */
-static bool abandoned(int engine_pidfd)
+static bool engine_gone(int engine_pidfd)
 {
 	struct pollfd p = { .fd = engine_pidfd, .events = POLLIN };
 
-	return atomic_load(&front_gone) && (engine_pidfd < 0 || poll(&p, 1, 0) == 1);
+	return engine_pidfd < 0 || poll(&p, 1, 0) == 1;
+}
+
+/* Nobody will come any more: the front is gone and so is the engine. */
+static bool abandoned(int engine_pidfd)
+{
+	return atomic_load(&front_gone) && engine_gone(engine_pidfd);
+}
+
+static bool writer_lost(int rounds, int engine_pidfd)
+{
+	return rounds >= SCRIBE_LOST_ROUNDS || (rounds >= SCRIBE_DEAD_ROUNDS && engine_gone(engine_pidfd));
 }
 
 /*
@@ -67,7 +79,7 @@ static void scribe_loop(int fd, int engine_pidfd, char *buf, bool clear)
 
 	for (;;) {
 		bool stop = atomic_load(&recorder->log_stop);
-		size_t len = ring_take(recorder, buf, SCRIBE_CHUNK, stuck >= SCRIBE_DEAD_ROUNDS);
+		size_t len = ring_take(recorder, buf, SCRIBE_CHUNK, writer_lost(stuck, engine_pidfd));
 
 		if (len) {
 			if (clear)

@@ -95,20 +95,18 @@ static void look_at_lock(struct stall_facts *f)
 	const struct glance *callers[] = { &f->engine, &f->task };
 	struct stall_object locked;
 
-	look_at(f, "who has a lock");
 	for (size_t i = 0; i < ARRAY_SIZE(callers); i++) {
-		int fd = waits_for_lock(callers[i]) ? glance_descriptor(callers[i]) : -1;
+		int fd = glance_descriptor(callers[i]);
 
-		if (fd < 0 || !stall_object_of_fd(callers[i]->pid, fd, &locked))
+		if (!waits_for_lock(callers[i]))
 			continue;
-		stall_find_holders(&locked);
-		if (locked.n_holders) {
+		look_at(f, "who has the lock");
+		/* An open() that breaks a lease has a path, not a descriptor of that file. */
+		if (!strstr(callers[i]->stack, "break_lease") && stall_object_of_fd(callers[i]->pid, fd, &locked))
 			f->object = locked;
-			return;
-		}
-	}
-	if (f->object.path[0])
 		stall_find_holders(&f->object);
+		return;
+	}
 }
 
 static void look_at_held(struct stall_facts *f)

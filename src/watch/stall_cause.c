@@ -63,7 +63,7 @@ static const struct stall_cause terminal = {
 };
 static const struct stall_cause file_lock = {
 	"another process holds a lock or a lease on that file",
-	"find the holder in /proc/locks",
+	"ask the holder to give it up, or end it (/proc/locks has all)",
 };
 static const struct stall_cause memory_map = {
 	"the task's memory map is locked by one of its own threads, which itself waits",

@@ -111,7 +111,10 @@ static void put_locks(FILE *out, const struct stall_object *o)
 
 		fputs(i ? ", {" : "{", out);
 		put_json_string(out, "sort", stall_lock_name(holder->sort), ", ");
-		fprintf(out, "\"writing\": %s, \"pid\": ", holder->type == F_WRLCK ? "true" : "false");
+		fprintf(out, "\"breaking\": %s, \"writing\": %s, \"pid\": ", holder->breaking ? "true" : "false",
+			holder->breaking	  ? "null"
+			: holder->type == F_WRLCK ? "true"
+						  : "false");
 		fprintf(out, holder->pid > 0 ? "%d, " : "null, ", holder->pid);
 		put_json_string(out, "name", NOT_EMPTY(holder->name), "}");
 	}

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/arena.h"
@@ -130,7 +131,10 @@ void stall_find_holders(struct stall_object *o)
 	struct arena a = { 0 };
 	struct proc_lock *locks;
 	size_t len, n = 0;
+	struct stat st;
 
+	if (!o->ino && o->path[0] == '/' && stat(o->path, &st) == 0)
+		o->ino = st.st_ino;
 	if (!o->ino || !o->mounted || procfs_read(proc, "locks", LOCKS_LIMIT, &text, &len) < 0)
 		return;
 	if (parse_proc_locks(text, len, &a, &locks, &n) < 0)
@@ -142,7 +146,9 @@ void stall_find_holders(struct stall_object *o)
 
 		if (l->waiting || l->ino != o->ino || l->dev_major != o->dev_major || l->dev_minor != o->dev_minor)
 			continue;
-		*holder = (struct stall_holder){ .pid = l->pid > 0 ? l->pid : -1, .sort = l->sort, .type = l->type };
+		*holder = (struct stall_holder){
+			.pid = l->pid > 0 ? l->pid : -1, .sort = l->sort, .breaking = l->breaking, .type = l->type
+		};
 		if (l->pid > 0) {
 			glance_status(l->pid, l->pid, &g);
 			copy(holder->name, sizeof(holder->name), g.gone ? "" : g.name);

@@ -11,7 +11,8 @@
 
 /*
  * What a call hangs on: descriptor → path → mount → file system → its server, and who has a lock of the file. All of it
- * from /proc and /sys; the object itself is never touched.
+ * from /proc and /sys;
+ * the object itself is not touched, except where its locks are asked for.
  */
 
 #define STALL_SERVERS 4
@@ -21,7 +22,8 @@ struct stall_holder {
 	pid_t pid;                      /* -1: an open file description has it, whoever that belongs to */
 	char name[32];
 	enum proc_lock_sort sort;
-	int type;                       /* F_RDLCK or F_WRLCK */
+	bool breaking;                  /* a lease that was asked to be given up; @type is what it is to become */
+	int type;                       /* F_RDLCK or F_WRLCK, or F_UNLCK */
 };
 
 struct stall_object {
@@ -51,7 +53,7 @@ struct stall_object {
 /* Each may block: see glance(). False when the descriptor, or the mount of the path, is not found. */
 bool stall_object_of_fd(pid_t pid, int fd, struct stall_object *ret);
 bool stall_object_of_path(const char *path, struct stall_object *ret);
-/* Adds who has locks and leases of the file. */
+/* Adds who has locks and leases of the file. Only here the file may be touched, when its number is not known yet (stat). */
 void stall_find_holders(struct stall_object *o);
 /* Adds the server of a FUSE mount. Looks through all processes. */
 void stall_find_servers(struct stall_object *o);

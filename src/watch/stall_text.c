@@ -141,8 +141,10 @@ static void add_object(struct text *t, const struct stall_facts *f)
 	for (size_t i = 0; i < o->n_holders; i++) {
 		const struct stall_holder *holder = &o->holders[i];
 
-		add(t, "  %-12s %s for %s, held by ", i ? "" : "lock", stall_lock_name(holder->sort),
-		    holder->type == F_WRLCK ? "writing" : "reading");
+		add(t, "  %-12s %s %s, held by ", i ? "" : "lock", stall_lock_name(holder->sort),
+		    holder->breaking	      ? "that is to be given up"
+		    : holder->type == F_WRLCK ? "for writing"
+					      : "for reading");
 		if (holder->pid > 0)
 			add(t, "pid %d (%s)\n", holder->pid, holder->name);
 		else

@@ -549,7 +549,9 @@ static void test_locks_table(void **state)
 				   "1: -> POSIX  ADVISORY  WRITE 13466 fe:00:11011021 0 EOF\n"
 				   "2: DELEG  ACTIVE    READ  77 fe:00:9 0 EOF\n"
 				   "3: OFDLCK ADVISORY  READ -1 00:1a:8 0 EOF\n"
-				   "4: FLOCK  ADVISORY  WRITE 99999999999 fe:00:1 0 EOF\n";
+				   "4: FLOCK  ADVISORY  WRITE 99999999999 fe:00:1 0 EOF\n"
+				   "5: FLOCK  ADVISORY  UNLCK 7 fe:00:1 0 EOF\n"
+				   "6: LEASE  BREAKING  UNLCK 7 fe:00:1 0 EOF\n";
 	struct arena a = { 0 };
 	struct proc_lock *locks;
 	uint32_t connection;
@@ -557,7 +559,8 @@ static void test_locks_table(void **state)
 
 	(void)state;
 	assert_int_equal(parse_proc_locks(text, sizeof(text) - 1, &a, &locks, &n), 0);
-	assert_int_equal(n, 3);
+	assert_int_equal(n, 4);
+	assert_true(locks[3].breaking && locks[3].type == F_UNLCK);
 	assert_true(locks[0].pid == 13302 && locks[0].dev_major == 0xfe && locks[0].ino == 11011021 &&
 		    !locks[0].waiting);
 	assert_true(locks[1].pid == 13466 && locks[1].waiting);

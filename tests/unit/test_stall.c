@@ -171,7 +171,7 @@ static void test_object(void **state)
 	assert_non_null(strstr(json,
 			       "\"fuse\": {\"connection\": 45, \"waiting\": 3, \"servers_sure\": false, "
 			       "\"servers\": [{\"pid\": 90, \"tid\": 90, \"name\": \"sshfs\", \"state\": \"T\"}]}"));
-	assert_non_null(strstr(json, "\"writing\": false, \"pid\": null, \"name\": null}]"));
+	assert_non_null(strstr(json, "\"breaking\": false, \"writing\": false, \"pid\": null, \"name\": null}]"));
 	assert_non_null(strstr(json, "\"stack\": [\"request_wait_answer\", \"fuse_simple_request\"]"));
 	free(json);
 	free(f);
