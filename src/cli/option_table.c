@@ -102,6 +102,14 @@ static int set_network_lock(struct options *o, const char *value, struct error *
 	return 0;
 }
 
+static int set_report(struct options *o, const char *value, struct error *e)
+{
+	if (strcmp(value, "text") != 0 && strcmp(value, "json") != 0)
+		return error_raise(e, EINVAL, "--report %s: not a form (text or json)", value);
+	o->report = value[0] == 'j' ? REPORT_JSON : REPORT_TEXT;
+	return 0;
+}
+
 /* -v, -vv, -v4, --verbosity=4: each v is one level more than the default. */
 static int set_verbosity(struct options *o, const char *value, struct error *e)
 {
@@ -191,6 +199,8 @@ const struct option_spec option_table[] = {
 	  "give up when nothing moved for so long (default 5, 0 = never)" },
 	{ "deadline", 0, NEEDS, FOR_BOTH, set_deadline_ms, "SECONDS",
 	  "limit for the whole operation (default 600, 0 = none)" },
+	{ "report", 0, NEEDS, FOR_BOTH, set_report, "FORM",
+	  "of the stall report on standard error: text (default) or json, then also in stall-report.json" },
 	{ "file-locks", 'l', NONE, FOR_BOTH, set_file_locks, NULL,
 	  "carry file locks and leases; without, a task that holds one is refused" },
 	{ "ext-unix-sk", 'x', MAY, FOR_BOTH, set_ext_unix_sk, NULL,

@@ -7,7 +7,9 @@
 #include <sys/uio.h>
 #include <sys/wait.h>
 
+#include "kernel/syscalls.h"
 #include "puppet/area.h"
+#include "puppet/call_log.h"
 #include "puppet/stub.h"
 #include "puppet/trace.h"
 #include "watch/recorder.h"
@@ -71,6 +73,7 @@ int puppet_start(struct batch *b, struct error *e)
 	regs.rip = ENTRY(p->area);
 	regs.orig_rax = (unsigned long long)-1;
 	regs.eflags &= ~0x500ull; /* TF, DF */
+	b->start_ns = call_log_start();
 	/* Registers first, then the mask: an engine that dies or fails in between leaves a stub that puts both back. */
 	p->running = true;
 	if (TRACE(PTRACE_SETREGS, p->pid, p->tid, 0, &regs, e) < 0 ||
@@ -160,18 +163,6 @@ static int wait_parked(struct puppet *p, struct error *e)
 	}
 }
 
-static void trace_results(const struct batch *b)
-{
-	for (size_t i = 0; i < b->n_calls && i <= b->failed; i++) {
-		const struct puppet_call *c = &b->calls[i];
-
-		log_trace(b->puppet->pid, "thread %d: %s(%#llx, %#llx, %#llx, %#llx, %#llx, %#llx) = %lld",
-			  b->puppet->tid, syscall_name(c->nr), (long long)c->args[0], (long long)c->args[1],
-			  (long long)c->args[2], (long long)c->args[3], (long long)c->args[4], (long long)c->args[5],
-			  (long long)c->ret);
-	}
-}
-
 int puppet_finish(struct batch *b, struct error *e)
 {
 	struct puppet *p = b->puppet;
@@ -181,14 +172,15 @@ int puppet_finish(struct batch *b, struct error *e)
 	recorder_step(p->pid, p->comm, b->n_calls ? syscall_name(b->calls[0].nr) : "nothing",
 		      "thread %d: a batch of %zu calls in the task", p->tid, b->n_calls);
 	r = wait_parked(p, e);
-	if (r < 0)
+	if (r < 0) {
+		call_log_unfinished(b, b->start_ns);
 		return r;
+	}
 	r = transfer(b, &h, false, e);
 	if (give_back(p, e) < 0 || r < 0)
 		return -e->number;
 	b->failed = h.done;
-	if (log_verbosity >= LOG_TRACE)
-		trace_results(b);
+	call_log_batch(b, b->start_ns);
 	if (b->failed < b->n_calls) {
 		const struct puppet_call *c = &b->calls[b->failed];
 

@@ -4,9 +4,9 @@
 #include <signal.h>
 #include <sys/wait.h>
 
+#include "puppet/call_log.h"
 #include "puppet/puppet.h"
 #include "puppet/trace.h"
-#include "watch/recorder.h"
 
 /* Resumes with @request until the next system-call stop, or with @want_event until the event stop. */
 static int step(struct puppet *p, enum __ptrace_request request, bool want_event, struct error *e)
@@ -50,6 +50,7 @@ static int set_state(struct puppet *p, const struct user_regs_struct *regs, uint
 int puppet_single_call(struct puppet *p, uint64_t at, long nr, const uint64_t args[6], int64_t *ret, struct error *e)
 {
 	struct user_regs_struct regs = p->regs;
+	uint64_t start_ns = call_log_start();
 	int r;
 
 	regs.rip = at;
@@ -86,6 +87,6 @@ int puppet_single_call(struct puppet *p, uint64_t at, long nr, const uint64_t ar
 		return r;
 	p->running = false;
 	*ret = (int64_t)regs.rax;
-	log_trace(p->pid, "%s in the task = %lld", syscall_name(nr), (long long)*ret);
+	call_log_single(p, nr, args, *ret, start_ns);
 	return 0;
 }

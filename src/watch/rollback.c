@@ -40,7 +40,7 @@ static void look_at_all(pid_t engine, struct rollback_proof *p)
 
 		if (!tid)
 			continue;
-		glance(atomic_load(&recorder->targets[i].pid), tid, &g);
+		glance_status(atomic_load(&recorder->targets[i].pid), tid, &g);
 		p->checked++;
 		if (g.gone) {
 			p->gone++;
