@@ -41,6 +41,13 @@ static int transfer(const struct batch *b, struct stub_header *h, bool write, st
 				"pid %d (%s), thread %d, scratch area", p->pid, p->comm, p->tid);
 }
 
+/* From its first call, or its next stop, on to where it parks: without a park signal, by stops at system calls. */
+static int let_run(const struct puppet *p, struct error *e)
+{
+	return (int)(p->park_signal ? TRACE(PTRACE_CONT, p->pid, p->tid, 0, 0, e)
+				    : TRACE(PTRACE_SYSCALL, p->pid, p->tid, 0, 0, e));
+}
+
 int puppet_start(struct batch *b, struct error *e)
 {
 	struct puppet *p = b->puppet;
@@ -64,12 +71,11 @@ int puppet_start(struct batch *b, struct error *e)
 	regs.rip = ENTRY(p->area);
 	regs.orig_rax = (unsigned long long)-1;
 	regs.eflags &= ~0x500ull; /* TF, DF */
-	/* Registers first, then the mask: an engine that dies in between leaves a stub that puts both back. */
-	if (TRACE(PTRACE_SETREGS, p->pid, p->tid, 0, &regs, e) < 0 ||
-	    TRACE(PTRACE_SETSIGMASK, p->pid, p->tid, sizeof(mask), &mask, e) < 0 ||
-	    TRACE(p->park_signal ? PTRACE_CONT : PTRACE_SYSCALL, p->pid, p->tid, 0, 0, e) < 0)
-		return -e->number;
+	/* Registers first, then the mask: an engine that dies or fails in between leaves a stub that puts both back. */
 	p->running = true;
+	if (TRACE(PTRACE_SETREGS, p->pid, p->tid, 0, &regs, e) < 0 ||
+	    TRACE(PTRACE_SETSIGMASK, p->pid, p->tid, sizeof(mask), &mask, e) < 0 || let_run(p, e) < 0)
+		return -e->number;
 	return 0;
 }
 
@@ -95,7 +101,8 @@ static int wait_stop(struct puppet *p, int *ret_status, struct error *e)
 	int r = trace_wait(p->pid, p->tid, ret_status, e);
 
 	if (r == -ESRCH)
-		return error_raise(e, ESRCH, "pid %d (%s), thread %d ended while firn worked in it", p->pid, p->comm, p->tid);
+		return error_raise(e, ESRCH, "pid %d (%s), thread %d ended while firn worked in it", p->pid, p->comm,
+				   p->tid);
 	return r;
 }
 
@@ -128,7 +135,6 @@ static int give_back(struct puppet *p, struct error *e)
 /* Waits until the stub is behind its last system call. */
 static int wait_parked(struct puppet *p, struct error *e)
 {
-	enum __ptrace_request resume = p->park_signal ? PTRACE_CONT : PTRACE_SYSCALL;
 	struct user_regs_struct regs;
 
 	for (;;) {
@@ -142,14 +148,14 @@ static int wait_parked(struct puppet *p, struct error *e)
 		case STUB_PARKED:
 			return p->park_signal ? 0 : leave_syscall_stop(p, e);
 		case STUB_BROKEN:
-			(void)error_raise(e, EFAULT, "pid %d (%s), thread %d: signal %d in the stub at %#llx", p->pid, p->comm,
-					  p->tid, WSTOPSIG(status), regs.rip);
+			(void)error_raise(e, EFAULT, "pid %d (%s), thread %d: signal %d in the stub at %#llx", p->pid,
+					  p->comm, p->tid, WSTOPSIG(status), regs.rip);
 			(void)give_back(p, e);
 			return -EFAULT;
 		case STUB_WORKS:
 			break;
 		}
-		if (TRACE(resume, p->pid, p->tid, 0, 0, e) < 0)
+		if (let_run(p, e) < 0)
 			return -e->number;
 	}
 }
@@ -159,9 +165,10 @@ static void trace_results(const struct batch *b)
 	for (size_t i = 0; i < b->n_calls && i <= b->failed; i++) {
 		const struct puppet_call *c = &b->calls[i];
 
-		log_trace(b->puppet->pid, "thread %d: %s(%#llx, %#llx, %#llx, %#llx, %#llx, %#llx) = %lld", b->puppet->tid,
-			  syscall_name(c->nr), (long long)c->args[0], (long long)c->args[1], (long long)c->args[2],
-			  (long long)c->args[3], (long long)c->args[4], (long long)c->args[5], (long long)c->ret);
+		log_trace(b->puppet->pid, "thread %d: %s(%#llx, %#llx, %#llx, %#llx, %#llx, %#llx) = %lld",
+			  b->puppet->tid, syscall_name(c->nr), (long long)c->args[0], (long long)c->args[1],
+			  (long long)c->args[2], (long long)c->args[3], (long long)c->args[4], (long long)c->args[5],
+			  (long long)c->ret);
 	}
 }
 
@@ -185,8 +192,8 @@ int puppet_finish(struct batch *b, struct error *e)
 	if (b->failed < b->n_calls) {
 		const struct puppet_call *c = &b->calls[b->failed];
 
-		return error_raise(e, (int)-c->ret, "pid %d (%s), thread %d: %s in the task: %s", p->pid, p->comm, p->tid,
-				   syscall_name(c->nr), strerror((int)-c->ret));
+		return error_raise(e, (int)-c->ret, "pid %d (%s), thread %d: %s in the task: %s", p->pid, p->comm,
+				   p->tid, syscall_name(c->nr), strerror((int)-c->ret));
 	}
 	return 0;
 }

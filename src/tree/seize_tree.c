@@ -16,7 +16,7 @@
 
 #define PF_KTHREAD 0x00200000u
 #define OTHERS_END_NS 200000000ull
-#define PIDFD_THREAD_FLAG O_EXCL         /* PIDFD_THREAD, Linux 6.9 */
+#define PIDFD_THREAD_FLAG O_EXCL /* PIDFD_THREAD, Linux 6.9 */
 
 /* firn must not stop itself or whoever waits for it. */
 static int check_not_ancestor(struct operation *op, const struct proc_stat *root)
@@ -73,8 +73,10 @@ int tree_check_root(struct operation *op)
 		r = check_not_thread(op, fd, &stat);
 	if (error_is_set(op->error))
 		return r;
+	if (r < 0 && r != -ENOENT && r != -ESRCH)
+		return error_raise_call(op->error, -r, "read", "pid %d: /proc/%d", pid, pid);
 	if (r < 0) {
-		(void)error_raise(op->error, -r == ENOENT ? ESRCH : -r, "pid %d: no such process", pid);
+		(void)error_raise(op->error, ESRCH, "pid %d: no such process", pid);
 		error_hint(op->error, "Give the pid of a running process with --tree, as seen from where firn runs.");
 		return -op->error->number;
 	}
@@ -190,15 +192,17 @@ static bool others_end(struct operation *op, const struct task *t)
 static int stand_in(struct operation *op, struct task *t)
 {
 	pid_t living = t->n_threads > 0 ? t->threads[0].tid : 0;
-	int proc_fd = living ? procfs_open(living) : -1, pidfd = living ? sys_pidfd_open(living, PIDFD_THREAD_FLAG) : -1;
+	int proc_fd = living ? procfs_open(living) : -1,
+	    pidfd = living ? sys_pidfd_open(living, PIDFD_THREAD_FLAG) : -1;
 
 	if (proc_fd < 0 || pidfd < 0) {
 		if (proc_fd >= 0)
 			close(proc_fd);
-		return error_raise(op->error, EOPNOTSUPP,
-				   "pid %d (%s): its first thread has ended while others run, which firn carries with Linux "
-				   "6.9 or newer only",
-				   t->pid, t->comm);
+		return error_raise(
+			op->error, EOPNOTSUPP,
+			"pid %d (%s): its first thread has ended while others run, which firn carries with Linux "
+			"6.9 or newer only",
+			t->pid, t->comm);
 	}
 	t->leader_exited = true;
 	t->leader_exit_code = t->stat.exit_code;

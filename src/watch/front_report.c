@@ -163,6 +163,7 @@ static void sentence_of_crash(const struct front *f, char *buf, size_t size)
 static void outcome_of_dump(const struct front *f, char *buf, size_t size)
 {
 	const struct rollback_proof *p = &f->proof;
+	pid_t area_left = atomic_load(&recorder->area_left);
 
 	if (p->held)
 		(void)snprintf(buf, size,
@@ -170,6 +171,8 @@ static void outcome_of_dump(const struct front *f, char *buf, size_t size)
 			       "are let go "
 			       "when the engine, pid %d, ends",
 			       p->held, p->checked, p->held_tid, p->held_pid, p->held_state, f->engine);
+	else if (atomic_load(&recorder->images_complete) && !p->gone)
+		(void)snprintf(buf, size, "The images are complete; none of %zu threads is held", p->checked);
 	else if (atomic_load(&recorder->images_complete))
 		(void)snprintf(buf, size, "The images are complete; %zu of %zu threads have ended, none is held",
 			       p->gone, p->checked);
@@ -180,6 +183,9 @@ static void outcome_of_dump(const struct front *f, char *buf, size_t size)
 	else if (p->gone)
 		(void)snprintf(buf, size, "Nothing was changed; %zu of %zu threads ended meanwhile", p->gone,
 			       p->checked);
+	else if (area_left)
+		(void)snprintf(buf, size, "Nothing was changed, but for memory of firn that is left, unused, in pid %d",
+			       area_left);
 	else
 		(void)snprintf(buf, size, "Nothing was changed");
 }

@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "watch/patience.h"
 #include "watch/ring.h"
 
 #define SCRIBE_CHUNK (64u * 1024)
@@ -184,21 +185,31 @@ int scribe_start(struct scribe *s, const char *path, int engine_pidfd)
 
 static bool join_until(pthread_t thread, int timeout_ms)
 {
+	struct patience patience = patience_begin((unsigned)timeout_ms);
 	struct timespec until;
 
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += timeout_ms / 1000;
-	until.tv_nsec += (timeout_ms % 1000) * 1000000L;
-	if (until.tv_nsec >= 1000000000L) {
-		until.tv_sec++;
-		until.tv_nsec -= 1000000000L;
-	}
-	return pthread_clockjoin_np(thread, NULL, CLOCK_MONOTONIC, &until) == 0;
+	do {
+		until = patience_pause_end();
+		if (pthread_clockjoin_np(thread, NULL, CLOCK_MONOTONIC, &until) == 0)
+			return true;
+	} while (!patience_is_over(&patience));
+	return false;
+}
+
+static bool ends_until(int pidfd, int timeout_ms)
+{
+	struct patience patience = patience_begin((unsigned)timeout_ms);
+	struct pollfd p = { .fd = pidfd, .events = POLLIN };
+
+	do {
+		if (poll(&p, 1, PATIENCE_PAUSE_MS) == 1)
+			return true;
+	} while (!patience_is_over(&patience));
+	return false;
 }
 
 bool scribe_finish(struct scribe *s, int timeout_ms)
 {
-	struct pollfd p = { .fd = s->pidfd, .events = POLLIN };
 	bool ended = true;
 
 	atomic_store(&recorder->log_stop, true);
@@ -210,7 +221,7 @@ bool scribe_finish(struct scribe *s, int timeout_ms)
 		else
 			pthread_detach(s->thread->thread);
 	} else if (s->pid) {
-		ended = s->pidfd >= 0 && poll(&p, 1, timeout_ms) == 1;
+		ended = s->pidfd >= 0 && ends_until(s->pidfd, timeout_ms);
 		if (!ended)
 			kill(s->pid, SIGKILL);
 		(void)waitpid(s->pid, NULL, ended ? 0 : WNOHANG);
