@@ -332,7 +332,7 @@ static void add_fcntl(struct look *l, const char *comma, unsigned long command)
  */
 static void add_lock(struct look *l)
 {
-	char line[256], sort[16], kind[16], type[16], file[64], holder_line[192] = "";
+	char line[256], sort[16], kind[16], type[16], file[64], holder_line[512] = "";
 	FILE *f = fopen("/proc/locks", "re");
 	int pid, at;
 

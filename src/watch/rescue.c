@@ -332,7 +332,7 @@ static enum fate judge(struct captive *k, struct arena *a)
 		return FATE_FROZEN;
 	if (on_foreign_code(&k->now, a))
 		return FATE_FOREIGN;
-	if (k->state == 't' && k->now.state != 'R' && times_run(k->pid, k->tid, &k->runs_now) && k->runs_now <= k->runs)
+	if (k->state == 't' && times_run(k->pid, k->tid, &k->runs_now) && k->runs_now <= k->runs)
 		return FATE_STILL;
 	return FATE_FREE;
 }
