@@ -144,7 +144,7 @@ struct look {
 	const struct crowd *crowd;
 	struct arena *a;
 	unsigned long args[6];
-	const char *call, *object;
+	const char *call, *object, *cause, *advice;
 };
 
 static const char *or_empty(const char *s)
@@ -291,7 +291,7 @@ static void add_epoll(struct look *l, const char *comma, int fd)
 /* Children and tracees, when it waits for one (@id > 0) or for any. */
 static void add_awaited(struct look *l, const char *comma, int id)
 {
-	unsigned found = 0;
+	unsigned found = 0, running = 0, others = 0;
 
 	add_call(l, comma, arena_printf(l->a, "%d", id));
 	for (size_t i = 0; i < l->crowd->n && found < 8; i++) {
@@ -303,6 +303,16 @@ static void add_awaited(struct look *l, const char *comma, int id)
 		add_object(l, arena_printf(l->a, "%s: pid %d (%s), %c (%s)", tracee ? "tracee" : "child", p->pid,
 					   p->name, p->state, glance_state(p->state)));
 		found++;
+		if (tracee && strchr("RSD", p->state))
+			running++;
+		else
+			others++;
+	}
+	if (running && !others) {
+		l->cause = "it waits for a tracee to stop, and that one runs: a stop that it counts on does not come. "
+			   "CRIU sets a "
+			   "hardware breakpoint there, which some virtual machines do not have";
+		l->advice = "for CRIU: set CRIU_FAULT=130 in its environment, then it steps instead";
 	}
 	if (!found)
 		add_object(l, "no process that is its child or its tracee: a thread of a tracee, or nobody");
@@ -428,4 +438,6 @@ void blocked_call_look(const struct glance *g, const struct open_file *files, si
 		look_at_call(&l);
 	ret->call = l.call;
 	ret->object = l.object;
+	ret->cause = l.cause;
+	ret->advice = l.advice;
 }

@@ -12,8 +12,9 @@
  * processor's calls: x86-64.
  */
 struct blocked_call {
-	const char *call;   /* "flock(3 → /x/lock, LOCK_EX)"; "" when it is in none, or none is known */
-	const char *object; /* what it waits for, one line or several with newlines between; "" when unknown */
+	const char *call;	    /* "flock(3 → /x/lock, LOCK_EX)"; "" when it is in none, or none is known */
+	const char *cause, *advice; /* where the call itself tells; NULL when it does not */
+	const char *object;	    /* what it waits for, one line or several with newlines between; "" when unknown */
 };
 
 /* @files: the open files of the task; @c: everybody, for children, tracees and those at other ends. Strings in the arena,

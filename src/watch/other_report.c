@@ -70,7 +70,12 @@ static void put_thread(pid_t pid, pid_t tid, const struct open_file *files, size
 	if (g.stack[0])
 		line(out, "    stack        ", g.stack);
 	lines(out, "    object       ", arena_strdup(&a, call.object));
-	put_cause(&g, files, n, out);
+	if (call.cause) {
+		line(out, "    likely cause ", call.cause);
+		line(out, "    you can      ", call.advice);
+	} else {
+		put_cause(&g, files, n, out);
+	}
 	arena_release(&a);
 }
 
@@ -82,7 +87,7 @@ static void put_person(const struct person *p, const struct crowd *c, FILE *out)
 	struct arena a = { 0 };
 	pid_t *tids;
 
-	(void)fprintf(out, "  %*spid %d (", (int)(p->depth < 16 ? 2 * p->depth : 32), "", p->pid);
+	(void)fprintf(out, "  pid %d (", p->pid);
 	put_text(out, p->name, false);
 	(void)fprintf(out, "), child of %d\n", p->ppid);
 	if (dirfd >= 0 && open_files_look(p->pid, &a, &files, &n_files))

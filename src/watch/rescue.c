@@ -347,7 +347,10 @@ static void print_captive(const struct captive *k, FILE *out)
 			      glance_state(k->now.state), k->now.tracer,
 			      k->runs_now > k->runs ? k->runs_now - k->runs : 0);
 	(void)fprintf(out, ": %s%s%s\n", fate_words[k->fate], k->continued ? ", continued by SIGCONT" : "",
-		      k->fate == FATE_FREE && k->was_stopped ? ", stopped as it was before" : "");
+		      k->fate != FATE_FREE    ? ""
+		      : k->was_stopped	      ? ", stopped as it was before"
+		      : k->runs_now > k->runs ? ""
+					      : ", it was not stopped and went on to wait");
 }
 
 static bool prove(struct captives *all, FILE *out)

@@ -257,3 +257,19 @@ def test_criu_that_holds_tasks(program, firn, criu, work):
     assert outcome.code == 4 and f"pid {w.pid} (selfcheck), t (" in outcome.err, outcome
     assert str(fifo) in outcome.err and "every task that it held is free and runs" in outcome.err, outcome
     runs_on(w)
+
+
+@pytest.mark.timeout(90)
+def test_criu_without_hardware_breakpoints(program, firn, criu, work):
+    """In a virtual machine that has none it waits for ever, with an empty files.img."""
+    env = {k: v for k, v in os.environ.items() if k != "CRIU_FAULT"}
+    if len(env) == len(os.environ):
+        pytest.skip("this machine has hardware breakpoints: CRIU does not get stuck")
+    w = program("selfcheck")
+    w.images().mkdir(exist_ok=True)
+    argv = [*firn.command, "watch", "--stall-timeout", "2", "--rescue", "--",
+            *criu.dump_argv(w.pid, w.images(), "--leave-running")]
+    outcome = h.run(argv, env=env)
+    assert outcome.code == 4 and "wait4(-1)" in outcome.err and f"tracee: pid {w.pid} (" in outcome.err, outcome
+    assert "CRIU_FAULT=130" in outcome.err and "files.img (EMPTY: 0 bytes" in outcome.err, outcome
+    runs_on(w)
