@@ -260,16 +260,21 @@ def test_criu_that_holds_tasks(program, firn, criu, work):
 
 
 @pytest.mark.timeout(90)
-def test_criu_without_hardware_breakpoints(program, firn, criu, work):
+def test_criu_without_hardware_breakpoints(firn, criu, work):
     """In a virtual machine that has none it waits for ever, with an empty files.img."""
     env = {k: v for k, v in os.environ.items() if k != "CRIU_FAULT"}
     if len(env) == len(os.environ):
         pytest.skip("this machine has hardware breakpoints: CRIU does not get stuck")
-    w = program("selfcheck")
-    w.images().mkdir(exist_ok=True)
-    argv = [*firn.command, "watch", "--stall-timeout", "2", "--rescue", "--",
-            *criu.dump_argv(w.pid, w.images(), "--leave-running")]
-    outcome = h.run(argv, env=env)
-    assert outcome.code == 4 and "wait4(-1)" in outcome.err and f"tracee: pid {w.pid} (" in outcome.err, outcome
-    assert "CRIU_FAULT=130" in outcome.err and "files.img (EMPTY: 0 bytes" in outcome.err, outcome
-    runs_on(w)
+    (work / "images").mkdir()
+    with subprocess.Popen(["sleep", "1000"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                          stderr=subprocess.DEVNULL, start_new_session=True) as target:
+        try:
+            argv = [*firn.command, "watch", "--stall-timeout", "2", "--rescue", "--",
+                    *criu.dump_argv(target.pid, work / "images", "--leave-running")]
+            outcome = h.run(argv, env=env)
+            assert outcome.code == 4 and "wait4(-1)" in outcome.err, outcome
+            assert f"tracee: pid {target.pid} (sleep)" in outcome.err and "CRIU_FAULT=130" in outcome.err, outcome
+            assert "files.img (EMPTY: 0 bytes" in outcome.err, outcome
+            assert target.poll() is None and not h.tracers(target.pid)
+        finally:
+            target.kill()
