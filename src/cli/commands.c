@@ -18,6 +18,7 @@ const struct command commands[] = {
 	{ "explain", "tell what a dump would refuse, all at once, without touching anything", cmd_explain },
 	{ "show", "print a checkpoint for a person or, with --json, for a program", cmd_show },
 	{ "check", "tell what this kernel, these privileges and this machine allow", cmd_check },
+	{ "watch", "run another checkpointer, or look at one that hangs, and tell where it is stuck", cmd_watch },
 	{ "version", "print the version", cmd_version },
 };
 

@@ -20,6 +20,7 @@ int cmd_explain(int argc, char **argv);
 int cmd_restore(int argc, char **argv);
 int cmd_show(int argc, char **argv);
 int cmd_version(int argc, char **argv);
+int cmd_watch(int argc, char **argv);
 
 /* The exit codes, for --help. */
 void print_exit_status(void);

@@ -226,6 +226,7 @@ int read_proc_limits(int dirfd, struct proc_limits *ret);
 struct proc_syscall {                    /* /proc/PID/task/TID/syscall */
 	long nr;                         /* -1: inside of none, or running */
 	uint64_t args[6];
+	uint64_t pc;                     /* where it stands; 0: running */
 };
 int parse_proc_syscall(const char *text, size_t len, struct proc_syscall *ret);
 

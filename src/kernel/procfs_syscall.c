@@ -10,6 +10,14 @@
 #include "base/text.h"
 #include "kernel/procfs.h"
 
+/* The stack pointer and where the task stands, hexadecimal. */
+static bool take_place(struct text *t, struct proc_syscall *ret)
+{
+	uint64_t sp;
+
+	return text_literal(t, " 0x") && text_u64(t, 16, &sp) && text_literal(t, " 0x") && text_u64(t, 16, &ret->pc);
+}
+
 int parse_proc_syscall(const char *text, size_t len, struct proc_syscall *ret)
 {
 	struct text t = text_of(text, len);
@@ -17,13 +25,17 @@ int parse_proc_syscall(const char *text, size_t len, struct proc_syscall *ret)
 
 	memset(ret, 0, sizeof(*ret));
 	ret->nr = -1;
-	if (text_literal(&t, "running") || text_literal(&t, "-1 "))
+	if (text_literal(&t, "running"))
 		return 0;
+	if (text_literal(&t, "-1"))
+		return take_place(&t, ret) ? 0 : -EINVAL;
 	if (!text_unsigned(&t, 10, INT_MAX, &nr))
 		return -EINVAL;
 	for (int i = 0; i < 6; i++)
 		if (!text_literal(&t, " 0x") || !text_u64(&t, 16, &ret->args[i]))
 			return -EINVAL;
+	if (!take_place(&t, ret))
+		return -EINVAL;
 	ret->nr = (long)nr;
 	return 0;
 }

@@ -182,10 +182,12 @@ void glance(pid_t pid, pid_t tid, struct glance *ret)
 	if (ret->gone)
 		return;
 	n = read_file(pid, tid, "syscall", buf, sizeof(buf));
-	if (n > 0 && parse_proc_syscall(buf, (size_t)n, &call) == 0 && call.nr >= 0) {
+	if (n > 0 && parse_proc_syscall(buf, (size_t)n, &call) == 0) {
+		ret->pc = call.pc;
 		ret->syscall = call.nr;
 		memcpy(ret->args, call.args, sizeof(ret->args));
-		describe_arguments(ret);
+		if (call.nr >= 0)
+			describe_arguments(ret);
 	}
 	if (read_file(pid, tid, "stack", buf, sizeof(buf)) > 0)
 		parse_stack(buf, ret);

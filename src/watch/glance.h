@@ -20,6 +20,7 @@ struct glance {
 	char wchan[64];         /* "" when unknown or running */
 	long syscall;           /* -1 when unknown or not inside one */
 	uint64_t args[6];       /* of that system call */
+	uint64_t pc;            /* where it stands in user space; 0 when unknown or running */
 	char arguments[768];    /* the same for people: "7 → /mnt/x, path at 0x7f12…, 0x1000"; "" when there are none */
 	char stack[1024];       /* kernel functions, " ← " between; "" when not readable */
 };

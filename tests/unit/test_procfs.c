@@ -551,6 +551,7 @@ static void test_syscall(void **state)
 	assert_int_equal(s.nr, -1);
 	assert_int_equal(parse_proc_syscall("-1 0x7ffc65d65148 0x7f1e2d8db503\n", 33, &s), 0);
 	assert_int_equal(s.nr, -1);
+	assert_int_equal(s.pc, 0x7f1e2d8db503);
 	for (size_t i = 0; i < sizeof(broken) / sizeof(broken[0]); i++)
 		assert_int_equal(parse_proc_syscall(broken[i], strlen(broken[i]), &s), -EINVAL);
 	assert_string_equal(syscall_name(230), "clock_nanosleep");
