@@ -219,6 +219,35 @@ static void full(void)
 	check_wait_trigger();
 }
 
+static _Atomic int came;
+
+static void count(int sig)
+{
+	(void)sig;
+	came++;
+}
+
+static void *wait_for_trigger(void *arg)
+{
+	check_wait_trigger();
+	return arg;
+}
+
+/* With so many threads that a signal meets the process while it is asked. */
+static void signalled(void)
+{
+	struct sigaction sa = { .sa_handler = count, .sa_flags = SA_RESTART };
+	pthread_t t[200];
+
+	MUST(sigaction(SIGUSR1, &sa, NULL));
+	for (int i = 0; i < 200; i++)
+		CHECK(pthread_create(&t[i], NULL, wait_for_trigger, NULL) == 0, "pthread_create");
+	check_ready();
+	for (int i = 0; i < 200; i++)
+		(void)pthread_join(t[i], NULL);
+	CHECK_EQ(came, 1, "signals that came");
+}
+
 static void breakpoint(void)
 {
 	static int watched;
@@ -276,6 +305,8 @@ int main(int argc, char **argv)
 		exit_storm();
 	else if (!strcmp(kind, "full"))
 		full();
+	else if (!strcmp(kind, "signalled"))
+		signalled();
 	else if (!strcmp(kind, "breakpoint"))
 		breakpoint();
 	else if (!strcmp(kind, "watches"))

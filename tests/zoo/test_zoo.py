@@ -8,7 +8,7 @@ import pytest
 import firn_harness as h
 import keeper
 
-for group in ("freezing",):
+for group in ("freezing", "descriptors", "caller", "injection", "restore"):
     importlib.import_module(group)
 
 
