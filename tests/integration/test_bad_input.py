@@ -13,7 +13,7 @@ import subprocess
 import pytest
 
 import firn_harness as h
-from situations import dead_fuse, mounted, traced
+from situations import mounted, traced
 
 
 def refused(outcome, *words, codes=(1, 2, 3, 4, 6)):
@@ -66,12 +66,6 @@ def test_thread_instead_of_process(program, firn):
     tid = [t for t in h.threads(w.pid) if t != w.pid][0]
     refused(firn.dump(tid, w.images()), tid, "thread")
     untouched(w)
-
-
-def test_zombie(start, firn, work):
-    w = start(["/bin/true"])
-    h.wait_for(lambda: h.state(w.pid) == "Z", "a zombie")
-    refused(firn.dump(w.pid, work / "images"), w.pid, "zombie|ended|exited|dead")
 
 
 def test_traced_task(program, firn):
@@ -140,26 +134,6 @@ def test_folder_full(size, program, firn, work):
         left = [p.name for p in path.iterdir() if p.suffix == ".img"]
         assert not left, f"left behind: {left}\n{outcome}"
         untouched(w)
-
-
-@pytest.mark.timeout(60)
-def test_folder_on_a_dead_fuse_mount(program, firn, work):
-    """Within its deadline it says what held it; the target runs on."""
-    w = program("selfcheck")
-    with dead_fuse(work) as path:
-        outcome = h.run([*firn.command, "dump", "-t", w.pid, "-D", path / "images", "-W", work, "-o", work / "dump.log",
-                         "--stall-timeout", "1"], timeout=30, log_path=work / "dump.log")
-        refused(outcome, "open, images folder .*/dead/images", codes=(4,))
-        assert outcome.seconds < 15, outcome
-        untouched(w)
-
-
-@pytest.mark.timeout(60)
-def test_restore_from_a_dead_fuse_mount(firn, work):
-    with dead_fuse(work) as path:
-        outcome = h.run([*firn.command, "restore", "-D", path / "images", "-W", work, "-o", work / "restore.log", "-d",
-                         "--stall-timeout", "1"], timeout=30, log_path=work / "restore.log")
-        refused(outcome, "open, images folder .*/dead/images", codes=(4,))
 
 
 # ---------------------------------------------------------------------------------------------------------- images
@@ -316,15 +290,6 @@ def poison(value, key):
     if isinstance(value, list):
         return any(poison(v, key) for v in value)
     return False
-
-
-def test_pid_taken(program, firn):
-    """The pid that is taken is named with its holder."""
-    w = program("mem_anon")
-    w.dump(firn, "--leave-running")
-    outcome = firn.restore(w.images())
-    refused(outcome, w.pid, "taken|in use|exists", "mem_anon", codes=(1,))
-    w.finish()
 
 
 def test_random_garbage(firn, work):

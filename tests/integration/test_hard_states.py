@@ -28,12 +28,6 @@ def test_tracer_in_the_tree(program, firn):
     w.finish()
 
 
-def test_no_address_space_left(program, firn):
-    w = program("hard_states", "as")
-    refused(firn.dump(w.pid, w.images()), w.pid, "mmap.*Cannot allocate memory", "ulimit -v", codes=(1,))
-    w.finish()
-
-
 def test_refused_before_the_freeze(program, firn):
     """What /proc shows without the task being stopped is refused before it is."""
     w = program("not_carried", "userfaultfd")

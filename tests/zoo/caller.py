@@ -6,7 +6,7 @@ import resource
 import signal
 
 import firn_harness as h
-from keeper import exhibit, mount_namespace
+from keeper import exhibit, mount_namespace, own_streams
 
 
 def all_blocked():
@@ -26,6 +26,8 @@ def few_descriptors():
 SHELL = ["/bin/bash", "-c"]
 CALLERS = {
     "standard streams that are closed": ([*SHELL, 'exec "$@" <&- >&- 2>&-', "sh"], None),
+    "standard output closed": ([*SHELL, 'exec "$@" >&-', "sh"], None),
+    "standard error closed": ([*SHELL, 'exec "$@" 2>&-', "sh"], None),
     "a pipe whose reader is gone": ([*SHELL, '"$@" > >(:) 2> >(:)', "sh"], None),
     "a full disk behind every stream": ([*SHELL, 'exec "$@" >/dev/full 2>/dev/full', "sh"], None),
     "all signals blocked": ([], all_blocked),
@@ -49,6 +51,9 @@ def caller(z, how):
     z.remember(w)
     z.succeeds(calls(z, z.dump_argv(w.pid), CALLERS[how], "dump.log"))
     z.untouched(w)
+    # an error has its code, too
+    nobody = calls(z, z.firn.dump_argv(2 ** 22 - 1, z.work / "none"), CALLERS[how], None)
+    assert nobody.code in (1, 2), nobody
     h.kill_tree(w.pid)
     h.wait_for(lambda: w.poll() is not None, "the tree's end")
     z.succeeds(calls(z, z.restore_argv(z.images), CALLERS[how], None))
@@ -72,7 +77,10 @@ def full_pipe(z):
     except BlockingIOError:
         os.set_blocking(wr, True)
     try:
-        z.succeeds(z.run([*SHELL, f'exec "$@" >&{wr} 2>&{wr}', "sh", *z.dump_argv(w.pid, "-o", "-")], pass_fds=[wr]))
+        for log_path in ("dump.log", "-", f"/proc/self/fd/{wr}"):
+            argv = [*SHELL, f'exec "$@" >&{wr} 2>&{wr}', "sh", *z.dump_argv(w.pid, "-o", log_path)]
+            z.succeeds(z.run(argv, pass_fds=[wr]))
+            z.untouched(w)
     finally:
         os.close(r)
         os.close(wr)
@@ -105,13 +113,13 @@ def no_dev_null(z):
     inside = z.enter(mount_namespace("mount -t tmpfs none /dev"))
     z.images = z.work.parent / "images"         # the other is below /dev
     z.images.mkdir()
-    w = z.start([*inside, h.PROGRAMS / "mem_anon", z.work]).wait_ready()
+    w = z.start([*inside, *own_streams(z.work, h.PROGRAMS / "mem_anon", z.work)]).wait_ready()
     z.remember(w)
     z.succeeds(z.run([*inside, *z.dump_argv(w.pid)]))
     z.works(w)
 
 
-@exhibit("a log on {}", ["/dev/full", "/nowhere/at/all", "/proc/1/status"])
+@exhibit("a log on {}", ["/dev/full", "/nowhere/at/all", "/proc/1/status", "."])
 def log(z, path):
     """The log cannot be written: that is said, and is no reason to fail."""
     w = z.plain()

@@ -9,12 +9,12 @@ import subprocess
 import pytest
 
 import firn_harness as h
-from keeper import ZOO, exhibit, mount_namespace, waits_in
+from keeper import ZOO, exhibit, mount_namespace, own_streams, waits_in
 from situations import LIBC, mounted
 
 # kind of the program stuck, and where firn asks the server
 USES = {"an open descriptor": ("holds", "start: pid {pid} (stuck), fstat, fd 3 → {path}/data on fuse"),
-        "a mapped file": ("maps", "files: pid {pid} (stuck), fstat, mapping … → {path}/data"),
+        "a mapped file": ("maps", "start: pid {pid} (stuck), fstatat, mapping … → {path}/data"),
         "a working folder": ("cwd", "start: pid {pid} (stuck), fstat, cwd → {path}"),
         "a root folder": ("root", "start: pid {pid} (stuck), fstat, root → {path}")}
 
@@ -120,7 +120,7 @@ def dns(z):
     """No name is looked up, neither for addresses nor for users."""
     (z.work / "resolv.conf").write_text("nameserver 192.0.2.1\noptions timeout:30\n")
     inside = z.enter(mount_namespace(f"mount --bind {z.work}/resolv.conf /etc/resolv.conf"))
-    w = z.start([*inside, h.PROGRAMS / "tcp_listen", z.work, "both"]).wait_ready()
+    w = z.start([*inside, *own_streams(z.work, h.PROGRAMS / "tcp_listen", z.work, "both")]).wait_ready()
     z.remember(w)
     z.succeeds(z.run([*inside, *z.dump_argv(w.pid)]))
     z.works(w)

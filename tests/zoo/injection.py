@@ -35,7 +35,7 @@ def killed(z):
     """Its threads vanish while firn waits for them."""
     w = z.program("threads", "400")
     outcome = z.run_until(z.dump_argv(w.pid), "dump.log", "puppet: stage begins", lambda: os.kill(w.pid, signal.SIGKILL))
-    z.says(outcome, 1, f"pid {w.pid} (…", "Nothing was changed; …")
+    z.says(outcome, 1, f"pid {w.pid}…thread …ended …", "Nothing was changed; … of … threads ended meanwhile")
     h.wait_for(lambda: w.poll() is not None, "its end")
     assert w.poll() == -signal.SIGKILL
 
@@ -54,7 +54,7 @@ def signalled(z):
 def limited(z):
     """The area that firn's calls need does not fit below the limit."""
     w = z.program("hard_states", "as")
-    z.says(z.dump(w), 1, f"pid {w.pid} (hard_states)…mmap…Cannot allocate memory")
+    z.says(z.dump(w), 1, f"pid {w.pid} (hard_states): room for firn's stub in the task: mmap: Cannot allocate memory")
     z.works(w)
 
 
@@ -62,8 +62,7 @@ def limited(z):
 def full(z):
     """There is no room for firn's area."""
     w = z.stuck("full")
-    outcome = z.dump(w)
-    z.says(outcome, outcome.code, f"pid {w.pid} (stuck)…")
+    z.says(z.dump(w), 1, f"pid {w.pid} (stuck): room for firn's stub in the task: mmap: Cannot allocate memory")
     z.works(w)
 
 

@@ -286,6 +286,12 @@ def mount_namespace(script):
         holder.communicate()
 
 
+def own_streams(work, *argv):
+    """A command whose streams are opened where it runs: a descriptor belongs to the mount namespace of its open()."""
+    (work / "in").touch()
+    return ["/bin/sh", "-c", f'exec "$@" <{work}/in >{work}/out 2>&1', "sh", *argv]
+
+
 def waits_in(pid, *functions):
     """Waits until some thread of a task sleeps in one of these functions of the kernel."""
     h.wait_for(lambda: any(h.read_text(f"/proc/{pid}/task/{t}/wchan") in functions for t in h.threads(pid)),
@@ -300,6 +306,9 @@ def normal(text):
     text = re.sub(r"/\S*?firn-tests-[^/ ]*/[^/ ]+/(work/|zoo/)?", "/…/", text)
     text = re.sub(r"\b((?:pid|thread|session|task|group)s?) \d+", r"\1 N", text)
     text = re.sub(r"/proc/\d+", "/proc/N", text)
+    text = re.sub(r"\bmapping [0-9a-f]+", "mapping ADDRESS", text)
+    text = re.sub(r"firn-test-\d+-[a-z]+-v", "group-v", text)
+    text = re.sub(r"(\d\.\d+):\d+", r"\1:PORT", re.sub(r"\[\d{6,}\]", "[N]", text))
     return text
 
 

@@ -31,10 +31,10 @@ def comes_back(z, w):
 def truncated(z):
     """A disk was full or a copy broke off."""
     w = dumped(z, "mem_anon")
-    pages = z.images / "pages-1.img"
+    pages = max(z.images.glob("pages-*.img"), key=lambda p: p.stat().st_size)
     whole = pages.read_bytes()
     os.truncate(pages, len(whole) // 2)
-    z.says(z.restore(z.images), 6, "…pages-1.img…", LEFT)
+    z.says(z.restore(z.images), 6, f"{pages}: {len(whole) // 2} bytes where firn.manifest has {len(whole)}", LEFT)
     pages.write_bytes(whole)
     comes_back(z, w)
 
@@ -82,7 +82,7 @@ def lock_held(z):
     with open(z.work / "posix", "r+b") as f:
         fcntl.lockf(f, fcntl.LOCK_EX)
         z.says(z.restore(z.images, "--file-locks"), 1,
-               f"pid {w.pid} (file_locks), fd …: its file lock cannot be taken again: fcntl: Resource temporarily unavailable", LEFT)
+               "pid … (file_locks), fd …: its file lock cannot be taken again: fcntl: Resource temporarily unavailable", LEFT)
     w.restore(z.firn, "--file-locks", images=z.images)
     w.finish()
 
@@ -126,6 +126,7 @@ def namespace_init(z):
     init = h.wait_for(lambda: h.children(w.pid), "the namespace")[0]
     h.wait_for(lambda: "sleep" in h.read_text(f"/proc/{init}/comm"), "sleep")
     member = subprocess.Popen(["nsenter", "-t", str(init), "-p", "sleep", "1000"], start_new_session=True)
+    inside = h.wait_for(lambda: h.children(member.pid), "the member")[0]
     try:
         z.says(z.run(z.dump_argv(init)), 3, f"pid {init} (sleep) is in a pid namespace of its own (pid:[…]), which firn does not "
                                           "carry yet")
@@ -133,3 +134,4 @@ def namespace_init(z):
     finally:
         h.kill_tree(member.pid)
         member.wait()
+        h.wait_for(lambda: h.gone(inside), "the member's end")      # else init of the namespace would never end
