@@ -218,6 +218,12 @@ static bool explain_task(const struct stall_facts *f, struct stall_cause *ret)
 		ret->advice = "try again when the child has done so";
 		return true;
 	}
+	/* wait() for a first thread that was killed returns once all other threads were waited for, and they are not. */
+	if (task->state == 'Z' && f->verdict == VERDICT_STALL) {
+		ret->cause = "the task was killed while firn worked in it";
+		ret->advice = "see who killed it (the kernel's log tells of kills for want of memory), then try again";
+		return true;
+	}
 	for (size_t i = 0; task->state == 'D' && i < ARRAY_SIZE(waits); i++)
 		if (waits_in(task, waits[i].function)) {
 			*ret = *waits[i].why;

@@ -32,6 +32,8 @@ def fuse_wait(z, call):
     outcome = z.dump(w)
     if call == "read":
         z.stalls(outcome, f"start: pid {w.pid} (stuck), fstat, fd 3 → {fuse.path}/data on fuse")
+    elif call == "fault":
+        z.stalls(outcome, f"start: pid {w.pid} (stuck), fstatat, mapping … → {fuse.path}/data")
     else:
         z.stalls(outcome, f"seize: pid {w.pid} (stuck), waitpid, thread {w.pid} to stop")
     assert "Likely cause: a FUSE file system does not answer" in outcome.err, outcome
@@ -113,7 +115,13 @@ def storm(z, of):
     """The tree changes faster than it is stopped: tasks begin and end between a look and the stop."""
     w = z.stuck(of)
     outcome = z.run(z.dump_argv(w.pid, "--timeout", "3"))
-    z.succeeds(outcome)
+    if outcome.code == 4 and of == "forks":
+        # they may stay ahead for so long on a machine that has little time for firn
+        z.says(outcome, 4, "the tree was not stopped within 3.0 s (--timeout) in stage seize: pid … (stuck), …",
+               "Nothing was changed…")
+        assert "Likely cause: the tree keeps changing" in outcome.err, outcome
+    else:
+        z.succeeds(outcome)
     z.works(w)
 
 

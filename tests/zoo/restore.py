@@ -45,7 +45,13 @@ def killed(z, stage):
     w = dumped(z, "threads", "400")
     outcome = z.run_until(z.restore_argv(z.images), "restore.log", f"{stage}: stage begins",
                           lambda: h.wait_for(lambda: h.alive(w.pid), "the task", 5) and os.kill(w.pid, signal.SIGKILL))
-    z.says(outcome, 1, f"pid {w.pid} (threads)…ended …", LEFT)
+    if outcome.code == 4:
+        z.stalls(outcome, f"state: pid {w.pid} (threads), clone3, thread {w.pid}: a batch of … calls in the task", LEFT)
+        assert "Likely cause: the task was killed while firn worked in it" in outcome.err, outcome
+    else:
+        # the first call that meets its end says so
+        end = ": No such process" if "No such process" in outcome.err else " ended …"
+        z.says(outcome, 1, f"pid {w.pid} (threads)…{end}", LEFT)
     h.wait_for(lambda: h.gone(w.pid), "the task's end")
     comes_back(z, w)
 
