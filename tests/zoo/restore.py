@@ -51,7 +51,7 @@ def killed(z, stage):
     else:
         # the first call that meets its end says so
         end = ": No such process" if "No such process" in outcome.err else " ended …"
-        z.says(outcome, 1, f"pid {w.pid} (threads)…{end}", LEFT)
+        z.says(outcome, 1, f"pid {w.pid}…{end}", LEFT)
     h.wait_for(lambda: h.gone(w.pid), "the task's end")
     comes_back(z, w)
 
