@@ -6,7 +6,7 @@ export DEBIAN_FRONTEND=noninteractive
 
 # Packages; "command:package" stands for a package that is only needed when the command is missing, so that a
 # machine with another packaging of it is left alone.
-build=(gcc libc6-dev pkg-config meson ninja-build libprotobuf-c-dev protobuf-c-compiler libcap-dev libmnl-dev
+build=(gcc libc6-dev pkg-config meson ninja-build libprotobuf-c-dev protobuf-c-compiler libcap-dev libmnl-dev zlib1g-dev
        libcmocka-dev python3)
 test=(libasan8 libubsan1 python3-pytest util-linux procps psmisc criu debootstrap debian-archive-keyring
       redis-server:redis-server redis-cli:redis-tools nginx:nginx-light node:nodejs javac:default-jdk-headless

@@ -13,6 +13,12 @@ enum network_lock {
 	NETWORK_LOCK_SKIP,
 };
 
+/* The form of the stall report on standard error. */
+enum report_form {
+	REPORT_TEXT,
+	REPORT_JSON,                    /* and in a file of its own */
+};
+
 /* What the caller asked for, filled by cli (later also by RPC) and read-only from then on. */
 struct options {
 	pid_t tree;                     /* -t; 0 = not given */
@@ -22,6 +28,7 @@ struct options {
 	int verbosity;                  /* an enum log_level (watch/recorder.h): nothing above it is logged; default LOG_WARN */
 	const char *pidfile;            /* relative to the work folder */
 	bool json;                      /* explain */
+	enum report_form report;
 	bool restore_detached;
 	bool restore_sibling;
 	bool leave_running;
@@ -35,6 +42,7 @@ struct options {
 	bool tcp_established;
 	bool tcp_close;
 	bool skip_in_flight;
+	bool skip_timens;               /* restore: no time namespace is made */
 	enum network_lock network_lock;
 	bool link_remap;
 	bool evasive_devices;

@@ -9,6 +9,7 @@
 #include "base/cleanup.h"
 #include "base/exit_codes.h"
 #include "base/print.h"
+#include "cli/check_config.h"
 #include "cli/commands.h"
 #include "cli/options.h"
 
@@ -182,25 +183,42 @@ static int print_one(const struct report *report, const char *asked)
 static void print_help(void)
 {
 	puts("usage: firn check [--json] [--feature NAME]\n"
+	     "       firn check [--json] --config FILE\n"
+	     "       firn check --print-fragment [x86_64|aarch64] [--kata]\n"
 	     "\n"
-	     "Tells what this kernel, these privileges and this machine allow, one line per feature.\n"
+	     "Tells what this kernel, these privileges and this machine allow, one line per feature; or what a kernel\n"
+	     "configuration allows, one line per option.\n"
 	     "\n"
-	     "  --json           the same for programs\n"
-	     "  --feature NAME   one feature alone, also by CRIU's name; the exit code is 0 when it is there, 1 when not\n"
-	     "  --help           this text\n"
+	     "  --json             the same for programs\n"
+	     "  --feature NAME     one feature alone, also by CRIU's name; the exit code is 0 when it is there, 1 when "
+	     "not\n"
+	     "  --config FILE      look at that kernel configuration or fragment (also .gz; - is standard input) and "
+	     "at\n"
+	     "                     nothing of this machine\n"
+	     "  --print-fragment   print the fragment of a configuration that a guest's kernel needs (default: for "
+	     "this\n"
+	     "                     machine's architecture)\n"
+	     "  --kata             as Kata Containers keep fragments\n"
+	     "  --help             this text\n"
 	     "\n"
-	     "Exit code: 0 when a plain process tree can be dumped and restored, 1 when not, 2 for wrong usage.\n"
+	     "Exit code: 0 when a plain process tree can be dumped and restored, 1 when not, 2 for wrong usage or a "
+	     "file\n"
+	     "that is no kernel configuration.\n"
 	     "See firn-check(8).");
 }
 
 struct arguments {
-	bool json, help;
-	const char *feature;
+	bool json, help, kata, fragment;
+	const char *feature, *config;
+	enum config_arch arch;
 };
 
 /* Those behind --help are CRIU's, whose plain check leaves out what they add: here everything is always looked at. */
-static const char *const option_names[] = { "json",  "feature",	     "help", "all",
-					    "extra", "experimental", "ms",   "no-default-config" };
+static const char *const option_names[] = {
+	"json",	 "feature",	 "config", "print-fragment",   "kata", "help", "all",
+	"extra", "experimental", "ms",	   "no-default-config"
+};
+enum { FIRST_IGNORED = 6 };
 
 static int unknown_option(const char *word)
 {
@@ -218,31 +236,91 @@ static bool ignored_option(const char *word)
 {
 	if (strncmp(word, "-v", 2) == 0)
 		return true;
-	for (size_t i = 3; i < ARRAY_SIZE(option_names); i++)
+	for (size_t i = FIRST_IGNORED; i < ARRAY_SIZE(option_names); i++)
 		if (strncmp(word, "--", 2) == 0 && strcmp(word + 2, option_names[i]) == 0)
 			return true;
 	return false;
 }
 
+/* The value of --@name, in the same word or the next, which is taken then; NULL: argv[*i] is another option. */
+static int take_value(int argc, char **argv, int *i, const char *name, const char **ret)
+{
+	size_t n = strlen(name);
+
+	if (strncmp(argv[*i], "--", 2) != 0 || strncmp(argv[*i] + 2, name, n) != 0)
+		return 0;
+	if (argv[*i][n + 2] == '=') {
+		*ret = argv[*i] + n + 3;
+		return 1;
+	}
+	if (argv[*i][n + 2])
+		return 0;
+	if (*i + 1 == argc)
+		return -EINVAL;
+	*ret = argv[++*i];
+	return 1;
+}
+
+/* --print-fragment, --print-fragment=ARCH, --print-fragment ARCH. */
+static int take_fragment(int argc, char **argv, int *i, struct arguments *a)
+{
+	static const char option[] = "--print-fragment";
+	const char *name = argv[*i] + strlen(option);
+	struct utsname uts;
+
+	if (strncmp(argv[*i], option, strlen(option)) != 0 || (*name && *name != '='))
+		return 0;
+	a->fragment = true;
+	if (*name == '=') {
+		name++;
+	} else if (*i + 1 < argc && argv[*i + 1][0] != '-') {
+		name = argv[++*i];
+	} else {
+		(void)uname(&uts);
+		name = uts.machine;
+	}
+	if (config_arch_named(name, &a->arch))
+		return 1;
+	(void)fprintf(stderr, "firn: check: --print-fragment %s: firn knows x86_64 and aarch64\n", name);
+	return -EINVAL;
+}
+
+static int usage(const char *sentence)
+{
+	(void)fprintf(stderr, "firn: check: %s\n", sentence);
+	return EXIT_USAGE;
+}
+
 static int parse_arguments(int argc, char **argv, struct arguments *ret)
 {
 	for (int i = 1; i < argc; i++) {
-		if (strcmp(argv[i], "--json") == 0) {
+		int feature = take_value(argc, argv, &i, "feature", &ret->feature);
+		int config = feature ? 0 : take_value(argc, argv, &i, "config", &ret->config);
+		int fragment = feature || config ? 0 : take_fragment(argc, argv, &i, ret);
+
+		if (feature < 0)
+			return usage("--feature needs a name; `firn check` lists them");
+		if (config < 0)
+			return usage("--config needs a file, or - for standard input");
+		if (fragment < 0)
+			return EXIT_USAGE;
+		if (feature || config || fragment)
+			continue;
+		if (strcmp(argv[i], "--json") == 0)
 			ret->json = true;
-		} else if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
+		else if (strcmp(argv[i], "--kata") == 0)
+			ret->kata = true;
+		else if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
 			ret->help = true;
-		} else if (strncmp(argv[i], "--feature=", 10) == 0) {
-			ret->feature = argv[i] + 10;
-		} else if (strcmp(argv[i], "--feature") == 0) {
-			if (++i == argc) {
-				(void)fprintf(stderr, "firn: check: --feature needs a name; `firn check` lists them\n");
-				return EXIT_USAGE;
-			}
-			ret->feature = argv[i];
-		} else if (!ignored_option(argv[i])) {
+		else if (!ignored_option(argv[i]))
 			return unknown_option(argv[i]);
-		}
 	}
+	if ((ret->feature != NULL) + (ret->config != NULL) + ret->fragment > 1)
+		return usage("--feature, --config and --print-fragment ask different things: give one of them");
+	if (ret->kata && !ret->fragment)
+		return usage("--kata is a form of --print-fragment, which is not given");
+	if (ret->json && ret->fragment)
+		return usage("a fragment has no form in JSON: leave out --json or --print-fragment");
 	return EXIT_DONE;
 }
 
@@ -259,6 +337,12 @@ int cmd_check(int argc, char **argv)
 		return r;
 	if (arguments.help) {
 		print_help();
+		return EXIT_DONE;
+	}
+	if (arguments.config)
+		return check_config(arguments.config, arguments.json);
+	if (arguments.fragment) {
+		print_config_fragment(arguments.arch, arguments.kata);
 		return EXIT_DONE;
 	}
 	if (features_probe(&f, &e) < 0) {

@@ -36,7 +36,7 @@ static const struct {
 	{ "nsid", NULL },
 	{ "link_nsid", NULL },
 	{ "kcmp_epoll", "kcmp" },
-	{ "timens", NULL },
+	{ "timens", "time_namespaces" },
 	{ "external_net_ns", NULL },
 	{ "newifindex", NULL },
 	{ "has_ipt_legacy", NULL },

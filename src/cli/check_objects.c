@@ -2,6 +2,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/inet_diag.h>
 #include <linux/magic.h>
 #include <linux/netfilter/nf_tables.h>
@@ -191,8 +192,12 @@ static enum check_state probe_namespaces(const struct features *f, char *detail,
 
 static enum check_state probe_time_namespaces(const struct features *f, char *detail, size_t size)
 {
-	(void)f;
-	return yes_if(access("/proc/self/ns/time_for_children", F_OK) == 0, detail, size);
+	if (access("/proc/self/timens_offsets", F_OK) == 0 &&
+	    (!features_capable(f, CAP_SYS_ADMIN) || !features_capable(f, CAP_SYS_TIME))) {
+		(void)snprintf(detail, size, "no %s", features_capable(f, CAP_SYS_ADMIN) ? "CAP_SYS_TIME" : "CAP_SYS_ADMIN");
+		return CHECK_PARTLY;
+	}
+	return yes_if(access("/proc/self/timens_offsets", F_OK) == 0, detail, size);
 }
 
 /* An impossible descriptor is -EBADF where the call exists; Linux 5.2, mount_setattr Linux 5.12. */
@@ -319,9 +324,9 @@ static const struct check rows[] = {
 	  .hint = "a kernel with CONFIG_NAMESPACES and the options below it" },
 	{ .name = "time_namespaces",
 	  .probe = probe_time_namespaces,
-	  .purpose = "monotonic clocks that go on where they were, for tasks in a time namespace",
-	  .missing = "after a restore on another machine the monotonic clock jumps",
-	  .hint = "a kernel with CONFIG_TIME_NS (Linux 5.6)" },
+	  .purpose = "clocks that go on where they were: CLOCK_MONOTONIC and CLOCK_BOOTTIME after a boot or on another machine",
+	  .missing = "tasks of a time namespace are not restored, nor those whose clocks would go back; forward they jump",
+	  .hint = "a kernel with CONFIG_TIME_NS (Linux 5.6), CAP_SYS_ADMIN and CAP_SYS_TIME" },
 	{ .name = "mount_api",
 	  .probe = probe_mount_api,
 	  .purpose = "containers, which this version does not carry yet: mounts made and moved by descriptor (open_tree, move_mount, fsopen, mount_setattr)",

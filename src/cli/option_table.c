@@ -43,6 +43,7 @@ FLAG(ext_unix_sk)
 FLAG(tcp_established)
 FLAG(tcp_close)
 FLAG(skip_in_flight)
+FLAG(skip_timens)
 FLAG(link_remap)
 FLAG(evasive_devices)
 TEXT(images_path)
@@ -98,6 +99,14 @@ static int set_network_lock(struct options *o, const char *value, struct error *
 		return -EOPNOTSUPP;
 	} else
 		return error_raise(e, EINVAL, "--network-lock %s: not a method (nftables or skip)", value);
+	return 0;
+}
+
+static int set_report(struct options *o, const char *value, struct error *e)
+{
+	if (strcmp(value, "text") != 0 && strcmp(value, "json") != 0)
+		return error_raise(e, EINVAL, "--report %s: not a form (text or json)", value);
+	o->report = value[0] == 'j' ? REPORT_JSON : REPORT_TEXT;
 	return 0;
 }
 
@@ -190,6 +199,8 @@ const struct option_spec option_table[] = {
 	  "give up when nothing moved for so long (default 5, 0 = never)" },
 	{ "deadline", 0, NEEDS, FOR_BOTH, set_deadline_ms, "SECONDS",
 	  "limit for the whole operation (default 600, 0 = none)" },
+	{ "report", 0, NEEDS, FOR_BOTH, set_report, "FORM",
+	  "of the stall report on standard error: text (default) or json, then also in stall-report.json" },
 	{ "file-locks", 'l', NONE, FOR_BOTH, set_file_locks, NULL,
 	  "carry file locks and leases; without, a task that holds one is refused" },
 	{ "ext-unix-sk", 'x', MAY, FOR_BOTH, set_ext_unix_sk, NULL,
@@ -200,6 +211,8 @@ const struct option_spec option_table[] = {
 	  "let TCP connections end with the dump; they come back closed" },
 	{ "skip-in-flight", 0, NONE, FOR_BOTH, set_skip_in_flight, NULL,
 	  "leave out connections that wait to be accepted; they are reset" },
+	{ "skip-timens", 0, NONE, FOR_RESTORE, set_skip_timens, NULL,
+	  "make no time namespace: the tasks get this machine's clocks, which may jump" },
 	{ "network-lock", 0, NEEDS, FOR_BOTH, set_network_lock, "METHOD",
 	  "how connections are kept still between dump and restore: nftables (default) or skip" },
 	{ "link-remap", 0, NONE, FOR_BOTH, set_link_remap, NULL,

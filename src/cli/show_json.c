@@ -4,24 +4,12 @@
 
 #include "cli/show.h"
 
-static void put_string(FILE *out, const char *key, const char *value)
-{
-	fprintf(out, "\"%s\":", key);
-	if (!value) {
-		fputs("null", out);
-		return;
-	}
-	fputc('"', out);
-	put_text(out, value, true);
-	fputc('"', out);
-}
-
 static void put_threads(const struct show_task *t, FILE *out)
 {
 	fputs(",\"threads\":[", out);
 	for (size_t i = 0; i < t->n_threads; i++) {
 		fprintf(out, "%s{\"tid\":%u,", i ? "," : "", t->threads[i].tid);
-		put_string(out, "comm", t->threads[i].comm);
+		put_json_string(out, "comm", t->threads[i].comm, "");
 		fputc('}', out);
 	}
 	fputc(']', out);
@@ -53,11 +41,11 @@ static void put_descriptors(const struct show *s, const struct show_task *t, FIL
 
 		fprintf(out, "%s{\"fd\":%u,\"file\":%u,\"cloexec\":%s,", i ? "," : "", fd->fd, fd->id,
 			fd->flags & 1 ? "true" : "false");
-		put_string(out, "type", show_type_name(f ? f->type : fd->type, type, sizeof(type)));
+		put_json_string(out, "type", show_type_name(f ? f->type : fd->type, type, sizeof(type)), "");
 		fputc(',', out);
 		if (f)
 			show_describe_file(s, f, line, sizeof(line));
-		put_string(out, "text", f ? line : NULL);
+		put_json_string(out, "text", f ? line : NULL, "");
 		fputc('}', out);
 	}
 	fputc(']', out);
@@ -69,14 +57,14 @@ static void put_task(const struct show *s, const struct show_task *t, FILE *out)
 
 	fprintf(out, "{\"pid\":%u,\"ppid\":%u,\"pgid\":%u,\"sid\":%u,", t->entry->pid, t->entry->ppid, t->entry->pgid,
 		t->entry->sid);
-	put_string(out, "state", show_state_name(t->state));
+	put_json_string(out, "state", show_state_name(t->state), "");
 	if (t->state == SHOW_ZOMBIE)
 		fprintf(out, ",\"exit_status\":%u,", t->core->tc->exit_code);
 	else
 		fputs(",\"exit_status\":null,", out);
-	put_string(out, "comm", t->comm);
+	put_json_string(out, "comm", t->comm, "");
 	fputc(',', out);
-	put_string(out, "exe", t->exe);
+	put_json_string(out, "exe", t->exe, "");
 	put_argv(t, out);
 	if (creds)
 		fprintf(out, ",\"uid\":%u,\"gid\":%u", creds->uid, creds->gid);
@@ -88,9 +76,9 @@ static void put_task(const struct show *s, const struct show_task *t, FILE *out)
 			t->mm->n_vmas, t->mapped, t->present);
 	else
 		fputs(",\"memory\":null,", out);
-	put_string(out, "cwd", t->fs ? show_file_path(s, t->fs->cwd_id) : NULL);
+	put_json_string(out, "cwd", t->fs ? show_file_path(s, t->fs->cwd_id) : NULL, "");
 	fputc(',', out);
-	put_string(out, "root", t->fs ? show_file_path(s, t->fs->root_id) : NULL);
+	put_json_string(out, "root", t->fs ? show_file_path(s, t->fs->root_id) : NULL, "");
 	put_descriptors(s, t, out);
 	fputc('}', out);
 }
@@ -98,7 +86,7 @@ static void put_task(const struct show *s, const struct show_task *t, FILE *out)
 void show_print_json(const struct show *s, FILE *out)
 {
 	fputs("{\"format\":1,", out);
-	put_string(out, "path", s->path);
+	put_json_string(out, "path", s->path, "");
 	fprintf(out, ",\"maker\":\"%s\",\"made\":%lld,\"bytes\":%" PRIu64 ",\"files\":%zu,\"open_files\":%zu",
 		s->by_firn ? "firn" : "criu", (long long)s->made, s->bytes, s->n_image_files, s->n_open);
 	fprintf(out, ",\"present\":%" PRIu64 ",\"shared_present\":%" PRIu64 ",\"shared_memory\":[", s->present,

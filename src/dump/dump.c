@@ -16,6 +16,7 @@
 #include "kernel/features.h"
 #include "kernel/limits.h"
 #include "memory/memory.h"
+#include "namespaces/time.h"
 #include "tree/registers.h"
 #include "tree/tree.h"
 #include "watch/recorder.h"
@@ -49,6 +50,8 @@ static int collect(void *arg)
 
 	if (r == 0)
 		r = tree_check(op);
+	if (r == 0)
+		r = time_namespace_check(op);
 	if (r == 0)
 		r = tree_collect_sharing(op);
 	for (size_t i = 0; i < op->tree.n_tasks && r == 0; i++) {
@@ -93,7 +96,10 @@ static int write_images(void *arg)
 	int r = images_write_tree(op);
 
 	/* Last, since to read the queue of a connection that nobody has accepted is to take it. */
-	return r == 0 ? files_write(op) : r;
+	if (r == 0)
+		r = files_write(op);
+	/* Every timer was read before. */
+	return r == 0 ? time_namespace_dump(op) : r;
 }
 
 static int commit_images(void *arg)

@@ -12,12 +12,13 @@
 #include "inventory.pb-c.h"
 #include "pstree.pb-c.h"
 #include "stats.pb-c.h"
-#include "timens.pb-c.h"
 #include "watch/recorder.h"
 
-#define IMAGE_VERSION 2                  /* of the image format: the one with a common magic in each file */
+#define IMAGE_VERSION 2 /* of the image format: the one with a common magic in each file */
 
-/* Equal numbers mean the same object. The namespaces are firn's own, for every task. */
+#define OWN_TIME_NS 9 /* the tree's; the numbers below stand for firn's own namespaces */
+
+/* Equal numbers mean the same object. The namespaces are firn's own. */
 static TaskKobjIdsEntry host_ids(uint32_t n)
 {
 	TaskKobjIdsEntry ids = TASK_KOBJ_IDS_ENTRY__INIT;
@@ -44,6 +45,8 @@ int images_assign_ids(struct operation *op)
 		struct task *t = op->tree.tasks[i];
 		TaskKobjIdsEntry ids = host_ids(next++);
 
+		if (op->clocks.own)
+			ids.time_ns_id = OWN_TIME_NS;
 		t->core->ids = arena_memdup(&op->arena, &ids, sizeof(ids));
 		if (!t->core->ids)
 			return error_raise(op->error, ENOMEM, "pid %d: no memory for its ids", t->pid);
@@ -138,24 +141,6 @@ static int write_cores(struct operation *op)
 	return 0;
 }
 
-/* The clocks of the dump, so that a restore elsewhere can tell how far its own are ahead. */
-static int write_timens(struct operation *op)
-{
-	TimensEntry m = TIMENS_ENTRY__INIT;
-	Timespec monotonic = TIMESPEC__INIT, boottime = TIMESPEC__INIT;
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	monotonic.tv_sec = (uint64_t)now.tv_sec;
-	monotonic.tv_nsec = (uint64_t)now.tv_nsec;
-	clock_gettime(CLOCK_BOOTTIME, &now);
-	boottime.tv_sec = (uint64_t)now.tv_sec;
-	boottime.tv_nsec = (uint64_t)now.tv_nsec;
-	m.monotonic = &monotonic;
-	m.boottime = &boottime;
-	return write_one(op, IMAGE_TIMENS, 0, &m);
-}
-
 int images_write_tree(struct operation *op)
 {
 	int r = write_pstree(op);
@@ -164,8 +149,6 @@ int images_write_tree(struct operation *op)
 		r = write_cores(op);
 	if (r == 0)
 		r = seccomp_write(op);
-	if (r == 0)
-		r = write_timens(op);
 	return r;
 }
 

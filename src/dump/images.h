@@ -3,7 +3,7 @@
 
 #include "tree/operation.h"
 
-/* The images that describe the tree itself: pstree, core-*, ids-*, seccomp, timens, and at last the
+/* The images that describe the tree itself: pstree, core-*, ids-*, seccomp, and at last the
  * inventory, which makes the folder complete. Worker thread; may block on the images folder. 0 or -errno, raised. */
 int images_write_tree(struct operation *op);
 int images_commit(struct operation *op);

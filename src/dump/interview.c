@@ -52,13 +52,17 @@ static int leave_space(struct operation *op, struct gate *g, struct task *first,
 {
 	struct puppet *p = &first->threads[0].puppet;
 	struct error ignored = { 0 };
+	struct error *e = r < 0 ? &ignored : op->error;
 
 	if (!p->area)
 		return r;
-	if (!area_in_use(op, first))
-		return area_unmap(g, p, r < 0 ? &ignored : op->error) < 0 && r == 0 ? -op->error->number : r;
-	log_warn(first->pid, "firn's area is left in the task: a call in it did not end");
-	return r;
+	if (area_in_use(op, first))
+		(void)error_raise(&ignored, EBUSY, "a call in it did not end");
+	else if (area_unmap(g, p, e) == 0)
+		return r;
+	log_warn(first->pid, "firn's area is left in the task: %s", (error_is_set(&ignored) ? &ignored : e)->sentence);
+	atomic_store(&recorder->area_left, first->pid);
+	return r < 0 ? r : -op->error->number;
 }
 
 static void choose_park_signals(struct task *t)
@@ -66,8 +70,9 @@ static void choose_park_signals(struct task *t)
 	for (size_t i = 0; i < t->n_threads; i++) {
 		struct thread *th = &t->threads[i];
 
-		th->puppet.park_signal = park_signal_choose(th->status.sig_caught, th->status.sig_ignored, th->puppet.sigmask,
-							    th->status.sig_pending | th->status.shared_pending);
+		th->puppet.park_signal =
+			park_signal_choose(th->status.sig_caught, th->status.sig_ignored, th->puppet.sigmask,
+					   th->status.sig_pending | th->status.shared_pending);
 	}
 }
 

@@ -12,6 +12,7 @@
 #include "kernel/frozen_group.h"
 #include "kinds/kind.h"
 #include "memory/memory.h"
+#include "namespaces/time.h"
 #include "tree/tree.h"
 #include "watch/recorder.h"
 
@@ -171,6 +172,8 @@ int precheck_look(struct operation *op, bool estimate, struct look *ret)
 		r = tree_collect(op);
 	if (r == 0)
 		r = tree_check(op);
+	if (r == 0)
+		r = time_namespace_check(op);
 	if (r == 0)
 		r = tree_collect_sharing(op);
 	for (size_t i = 0; i < op->tree.n_tasks && r == 0; i++)

@@ -248,8 +248,9 @@ void image_stop_replacing(struct image_dir *d)
 
 	if (!d->manifest->nested || d->manifest->replaced)
 		return;
-	(void)remove_subfolder(d, d->fd, &ignored);
-	forget_subfolder(d);
+	/* What could not be removed the front tries again. */
+	if (remove_subfolder(d, d->fd, &ignored) == 0)
+		forget_subfolder(d);
 }
 
 bool image_enter_subfolder(struct image_dir *d)

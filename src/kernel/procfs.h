@@ -115,12 +115,23 @@ int read_proc_fdinfo(int dirfd, int fd, struct arena *a, struct proc_fdinfo *ret
 enum proc_lock_sort { LOCK_SORT_POSIX, LOCK_SORT_FLOCK, LOCK_SORT_OFD, LOCK_SORT_LEASE };
 struct proc_lock {
 	enum proc_lock_sort sort;
-	int type;                        /* F_RDLCK or F_WRLCK */
+	int type;                        /* F_RDLCK or F_WRLCK; of a lease that is being broken what it is to become, also F_UNLCK */
 	bool breaking;                   /* a lease that somebody has asked to be given up */
 	uint64_t start, len;             /* bytes; len 0: to the end */
+	pid_t pid;                       /* who took it; -1: LOCK_SORT_OFD; 0: somebody outside of the pid namespace */
+	unsigned dev_major, dev_minor;   /* of the file system */
+	uint64_t ino;                    /* as in proc_fdinfo.ino */
+	bool waiting;                    /* /proc/locks: not had, but waited for */
 };
 /* The locks that proc_fdinfo.rest begins with; -EINVAL when a line is not as expected, -ENOMEM. */
 int parse_fdinfo_locks(const char *rest, struct arena *a, struct proc_lock **ret, size_t *ret_n);
+/* /proc/locks; lines of other sorts are passed over. -ENOMEM. */
+int parse_proc_locks(const char *text, size_t len, struct arena *a, struct proc_lock **ret, size_t *ret_n);
+
+/* The connection's number of a descriptor of /dev/fuse, out of proc_fdinfo.rest: that of its folder in
+ * /sys/fs/fuse/connections, and the minor number of its mounts. -EINVAL when there is none (before Linux 6.18, or it was not
+ * mounted). */
+int parse_fdinfo_fuse(const char *rest, uint32_t *ret);
 
 /*
  * The own lines of three kinds of descriptors, out of proc_fdinfo.rest; lines of others (file locks) are passed over.
@@ -197,12 +208,26 @@ struct proc_timer {                      /* /proc/PID/timers */
 int parse_proc_timers(const char *text, size_t len, struct arena *a, struct proc_timer **ret, size_t *ret_n);
 int read_proc_timers(int dirfd, struct arena *a, struct proc_timer **ret, size_t *ret_n);
 
+/* /proc/PID/timens_offsets: of the time namespace that the task's children will be in, from the machine's clocks, in ns.
+ * -ENOENT: a kernel without time namespaces. */
+struct proc_timens_offsets {
+	int64_t monotonic, boottime;
+};
+int parse_proc_timens_offsets(const char *text, size_t len, struct proc_timens_offsets *ret);
+int read_proc_timens_offsets(int dirfd, struct proc_timens_offsets *ret);
+
 /* /proc/PID/limits: indexed by RLIMIT_*, RLIM_INFINITY for "unlimited". */
 struct proc_limits {
 	uint64_t soft[16], hard[16];
 };
 int parse_proc_limits(const char *text, size_t len, struct proc_limits *ret);
 int read_proc_limits(int dirfd, struct proc_limits *ret);
+
+struct proc_syscall {                    /* /proc/PID/task/TID/syscall */
+	long nr;                         /* -1: inside of none, or running */
+	uint64_t args[6];
+};
+int parse_proc_syscall(const char *text, size_t len, struct proc_syscall *ret);
 
 /* Numbers alone in a file, in @base 8, 10 or 16: personality (16), timerslack_ns, oom_score_adj, loginuid (10). */
 int read_proc_number(int dirfd, const char *name, int base, long long *ret);

@@ -38,6 +38,16 @@ int parse_proc_fdinfo(const char *text, size_t len, struct arena *a, struct proc
 	return 0;
 }
 
+int parse_fdinfo_fuse(const char *rest, uint32_t *ret)
+{
+	struct text t = text_of(rest, strlen(rest)), line;
+
+	while (text_line(&t, &line))
+		if (text_literal(&line, "fuse_connection:\t"))
+			return text_u32(&line, 10, ret) && text_empty(&line) ? 0 : -EINVAL;
+	return -EINVAL;
+}
+
 int read_proc_fdinfo(int dirfd, int fd, struct arena *a, struct proc_fdinfo *ret)
 {
 	char name[32], buf[PROCFS_RECORD_SIZE];

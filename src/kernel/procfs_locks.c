@@ -47,6 +47,8 @@ static bool parse_type(struct text *t, struct proc_lock *ret)
 		ret->type = F_WRLCK;
 	else if (text_literal(t, "READ"))
 		ret->type = F_RDLCK;
+	else if (ret->breaking && text_literal(t, "UNLCK"))
+		ret->type = F_UNLCK;
 	else
 		return false;
 	text_blanks(t);
@@ -57,12 +59,13 @@ static bool parse_type(struct text *t, struct proc_lock *ret)
 static bool parse_range(struct text *t, struct proc_lock *ret)
 {
 	uint32_t major, minor;
-	uint64_t ino, last;
-	int64_t pid;
+	uint64_t last;
 
-	if (!text_signed(t, 10, &pid) || !text_literal(t, " ") || !text_u32(t, 16, &major) || !text_literal(t, ":") ||
-	    !text_u32(t, 16, &minor) || !text_literal(t, ":") || !text_u64(t, 10, &ino) || !text_literal(t, " "))
+	if (!text_int(t, 10, &ret->pid) || !text_literal(t, " ") || !text_u32(t, 16, &major) || !text_literal(t, ":") ||
+	    !text_u32(t, 16, &minor) || !text_literal(t, ":") || !text_u64(t, 10, &ret->ino) || !text_literal(t, " "))
 		return false;
+	ret->dev_major = major;
+	ret->dev_minor = minor;
 	if (!text_u64(t, 10, &ret->start) || ret->start > INT64_MAX || !text_literal(t, " "))
 		return false;
 	if (text_literal(t, "EOF")) {
@@ -79,10 +82,12 @@ static bool parse_lock(struct text *t, struct proc_lock *ret)
 {
 	uint32_t number;
 
+	*ret = (struct proc_lock){ 0 };
 	text_blanks(t);
 	if (!text_u32(t, 10, &number) || !text_literal(t, ":"))
 		return false;
 	text_blanks(t);
+	ret->waiting = text_literal(t, "-> ");
 	if (!parse_sort(t, ret))
 		return false;
 	text_blanks(t);
@@ -105,6 +110,28 @@ int parse_fdinfo_locks(const char *rest, struct arena *a, struct proc_lock **ret
 		if (!parse_lock(&line, &all[n]))
 			return -EINVAL;
 		n++;
+	}
+	*ret = all;
+	*ret_n = n;
+	return 0;
+}
+
+int parse_proc_locks(const char *text, size_t len, struct arena *a, struct proc_lock **ret, size_t *ret_n)
+{
+	struct text t = text_of(text, len), line;
+	struct proc_lock *all = NULL, lock;
+	size_t n = 0, room = 0;
+
+	while (text_line(&t, &line)) {
+		if (!parse_lock(&line, &lock))
+			continue;
+		if (n == room) {
+			room = room ? room * 2 : 16;
+			all = arena_grow(a, all, n, room, sizeof(*all));
+			if (!all)
+				return -ENOMEM;
+		}
+		all[n++] = lock;
 	}
 	*ret = all;
 	*ret_n = n;

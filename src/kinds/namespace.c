@@ -12,10 +12,10 @@
 #include "watch/recorder.h"
 
 /*
- * Files of namespaces ("net:[4026531833]"), as /proc/PID/ns/net gives them. Those that firn and the tree are in are
- * carried; a namespace that only a descriptor keeps alive is refused. The image has the id that the tasks have in
- * ids-PID.img and the flag that clone() would take. One that is bind-mounted and opened by that path is a file like any
- * other (regular.c).
+ * Files of namespaces ("net:[4026531833]"), as /proc/PID/ns/net gives them. Those that the tree is in are carried (all but
+ * that of time are firn's too); a namespace that only a descriptor keeps alive is refused. The image has the id that the
+ * tasks have in ids-PID.img and the flag that clone() would take. One that is bind-mounted and opened by that path is a
+ * file like any other (regular.c).
  */
 
 #ifndef CLONE_NEWTIME
@@ -72,14 +72,17 @@ static bool namespace_recognise(const struct fd_facts *f)
 static int namespace_check(struct operation *op, const struct fd_facts *f)
 {
 	AUTOCLOSE int self = open("/proc/self", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	int sort = sort_of(f->link);
 	char name[32], *own;
 	int r;
 
-	(void)snprintf(name, sizeof(name), "ns/%s", sorts[sort_of(f->link)].name);
+	(void)snprintf(name, sizeof(name), "ns/%s", sorts[sort].name);
+	if (sorts[sort].cflag == CLONE_NEWTIME && op->clocks.link && strcmp(op->clocks.link, f->link) == 0)
+		return 0;
 	r = self < 0 ? -errno : read_proc_link(self, name, &op->arena, &own);
 	if (r < 0)
 		return error_raise_call(op->error, -r, "readlink", "/proc/self/%s", name);
-	if (strcmp(own, f->link) == 0)
+	if (strcmp(own, f->link) == 0 && !(sorts[sort].cflag == CLONE_NEWTIME && op->clocks.own))
 		return 0;
 	(void)error_raise(op->error, EOPNOTSUPP, "%s: a namespace file of another namespace than firn's and the tree's",
 			  facts_describe(op, f));
@@ -132,7 +135,10 @@ static int namespace_create(struct operation *op, struct file *f)
 	const NsFileEntry *m = f->entry->nsf;
 	char path[48];
 
-	(void)snprintf(path, sizeof(path), "/proc/self/ns/%s", sort_name(m->ns_cflag));
+	if (m->ns_cflag == CLONE_NEWTIME && op->clocks.made)
+		(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", op->clocks.fd);
+	else
+		(void)snprintf(path, sizeof(path), "/proc/self/ns/%s", sort_name(m->ns_cflag));
 	f->fd = open(path, (m->flags & O_PATH ? O_PATH : O_RDONLY) | O_CLOEXEC);
 	return f->fd < 0 ? error_raise_call(op->error, errno, "open", "%s", path) : 0;
 }

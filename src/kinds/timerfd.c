@@ -15,7 +15,9 @@
 
 /*
  * fdinfo tells what remains, whatever way the timer was set; the restored timer goes on from there. A timer that was set
- * to a point in time (TFD_TIMER_ABSTIME) is set to now and the rest again, so that its flags are the same.
+ * to a point in time (TFD_TIMER_ABSTIME) expires at that point of its clock, which firn_expires has: now and the rest, looked
+ * at in that order, so never too early. Without firn_expires (CRIU's images), or when the clock jumps for the tree
+ * (--skip-timens), it is set to now and the rest again.
  *
  * A periodic timer that has expired stands still in the kernel until somebody looks at it (fs/timerfd.c): only then the
  * periods passed are counted and it runs on. timerfd_gettime() on firn's copy does that; a read by the program would give
@@ -96,6 +98,33 @@ static int read_timer(struct operation *op, struct file *f, struct proc_timerfd 
 	return 0;
 }
 
+/* ns from firn's clock to the one that the tree has under that name. */
+static int64_t clock_ahead(const struct operation *op, uint32_t clockid)
+{
+	switch (clockid) {
+	case CLOCK_MONOTONIC:
+		return op->clocks.monotonic_ahead;
+	case CLOCK_BOOTTIME:
+	case CLOCK_BOOTTIME_ALARM:
+		return op->clocks.boottime_ahead;
+	default:
+		return 0;
+	}
+}
+
+static void note_expiry(const struct operation *op, TimerfdEntry *m)
+{
+	struct timespec now;
+	int64_t at;
+
+	if (!(m->settime_flags & TFD_TIMER_ABSTIME) || (m->vsec == 0 && m->vnsec == 0) || m->vsec > SECONDS_MAX ||
+	    clock_gettime((clockid_t)m->clockid, &now) < 0)
+		return;
+	at = now.tv_sec * NSEC_PER_SEC + now.tv_nsec + clock_ahead(op, m->clockid);
+	m->has_firn_expires = !__builtin_add_overflow(at, (int64_t)(m->vsec * NSEC_PER_SEC + m->vnsec), &at);
+	m->firn_expires = (uint64_t)at;
+}
+
 static int timerfd_dump(struct operation *op, struct file *f)
 {
 	TimerfdEntry *m = arena_alloc(&op->arena, sizeof(*m));
@@ -117,6 +146,7 @@ static int timerfd_dump(struct operation *op, struct file *f)
 	m->vnsec = (uint64_t)t.value.tv_nsec;
 	m->isec = (uint64_t)t.interval.tv_sec;
 	m->insec = (uint64_t)t.interval.tv_nsec;
+	note_expiry(op, m);
 	if (fown_fill(&f->facts, &m->fown, &op->arena) < 0)
 		return raise_no_memory(op);
 	f->entry->tfd = m;
@@ -138,7 +168,8 @@ static int timerfd_decode(struct operation *op, struct file *f)
 	char text[160];
 
 	if (!m || m->id != f->id || !clock_name(m->clockid) || (m->settime_flags & ~(uint32_t)TFD_SETTIME_FLAGS) ||
-	    m->vsec > SECONDS_MAX || m->isec > SECONDS_MAX || m->vnsec >= NSEC_PER_SEC || m->insec >= NSEC_PER_SEC)
+	    m->firn_expires > INT64_MAX || m->vsec > SECONDS_MAX || m->isec > SECONDS_MAX || m->vnsec >= NSEC_PER_SEC ||
+	    m->insec >= NSEC_PER_SEC)
 		return raise_damaged(op, f, "the timerfd");
 	describe(m, text, sizeof(text));
 	f->describe = arena_printf(&op->arena, "%s", text);
@@ -161,6 +192,25 @@ static int timerfd_create_(struct operation *op, struct file *f)
 	return file_set_flags(op, f, m->flags);
 }
 
+/* The point in time of firn's own clock, which settime() takes; one that has passed lets the timer expire at once. */
+static struct timespec point_in_time(const struct operation *op, const TimerfdEntry *m)
+{
+	int64_t at = (int64_t)m->firn_expires;
+
+	if (__builtin_sub_overflow(at, clock_ahead(op, m->clockid), &at))
+		at = INT64_MAX;
+	if (at <= 0)
+		at = 1; /* 0 would stop it */
+	return (struct timespec){ .tv_sec = at / NSEC_PER_SEC, .tv_nsec = at % NSEC_PER_SEC };
+}
+
+static bool keeps_its_point(const struct operation *op, const TimerfdEntry *m)
+{
+	bool wall = m->clockid == CLOCK_REALTIME || m->clockid == CLOCK_REALTIME_ALARM;
+
+	return m->has_firn_expires && (wall || op->clocks.go_on);
+}
+
 /* What settime() takes so that the timer has as long to go as in the image. */
 static int time_to_set(struct operation *op, const struct file *f, struct itimerspec *ret)
 {
@@ -174,6 +224,10 @@ static int time_to_set(struct operation *op, const struct file *f, struct itimer
 		ret->it_value = ret->it_interval;
 	if (!(m->settime_flags & TFD_TIMER_ABSTIME) || (ret->it_value.tv_sec == 0 && ret->it_value.tv_nsec == 0))
 		return 0;
+	if (keeps_its_point(op, m)) {
+		ret->it_value = point_in_time(op, m);
+		return 0;
+	}
 	if (clock_gettime((clockid_t)m->clockid, &now) < 0)
 		return error_raise_call(op->error, errno, "clock_gettime", "%s", f->describe);
 	ret->it_value.tv_sec += now.tv_sec;

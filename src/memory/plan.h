@@ -109,7 +109,9 @@ struct mm_plan {
 	struct page_runs guards; /* dump: guard regions */
 	int pages_fd; /* restore; -1 when closed */
 	uint64_t pages_size;
-	const uint8_t *vdso;	      /* restore: the image's vdso, in the arena; NULL when not in the image */
+	uint8_t *vdso;		      /* restore: the image's vdso, in the arena; NULL when not in the image */
+	VmaEntry *old_vdso;	      /* restore: it stays beside this kernel's, whose areas are those below; NULL … */
+	uint32_t old_vdso_prot;	      /* … and this is its protection in the end */
 	size_t vdso_area, vvar_area;  /* indices, SIZE_MAX = none */
 	struct sysv_attach *attached; /* restore */
 	bool shares_table;	      /* restore: of descriptors, with another task */
@@ -272,12 +274,11 @@ void sysv_detach(struct memory_plan *plan);
 
 /* vdso.c ------------------------------------------------------------------------------------------------------- */
 
-/* The number of the first symbol that the image's vdso defines and ours lacks or has elsewhere: 0 = alike. Both are
- * hostile buffers of @len bytes. -EINVAL when the image's is no ELF file. */
-int vdso_same_symbols(const uint8_t *image, const uint8_t *ours, size_t len);
+/* restore: is it this kernel's? If not, it stays as memory of the task that leads to this kernel's, for which areas are added
+ * to t->mm; refused where that cannot be. Before anything looks for free addresses. */
 int vdso_check(struct operation *op, struct task *t);
-/* restore: did the puppet get it where it was asked for? */
-int vdso_check_place(struct operation *op, struct task *t);
+/* restore: did the puppet get it where it was asked for? Fills the old one. Tracer thread. */
+int vdso_settle(struct operation *op, struct task *t);
 
 /* " (/path)" or "" and so on, for messages: "area 7f…-7f… (/lib/x.so)". */
 const char *area_name(struct operation *op, const VmaEntry *v, const struct area_link *l);

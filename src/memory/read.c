@@ -139,6 +139,7 @@ static int take_vdso(struct operation *op, struct task *t)
 	uint64_t found = 0;
 	size_t kept = 0;
 	uint8_t *buf;
+	ssize_t n;
 
 	if (!v)
 		return 0;
@@ -154,8 +155,10 @@ static int take_vdso(struct operation *op, struct task *t)
 			p->runs.runs[kept++] = *run;
 			continue;
 		}
-		if (pread(p->pages_fd, buf + (run->start - v->start), run->end - run->start, (off_t)run->file_pos) !=
-		    (ssize_t)(run->end - run->start))
+		n = pread(p->pages_fd, buf + (run->start - v->start), run->end - run->start, (off_t)run->file_pos);
+		if (n < 0)
+			return error_raise_call(op->error, errno, "pread", "the pages of pid %d", t->pid);
+		if (n != (ssize_t)(run->end - run->start))
 			return error_raise(op->error, EBADMSG, "the pages of pid %d cannot be read: truncated", t->pid);
 		found += run->end - run->start;
 	}

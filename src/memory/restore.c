@@ -639,7 +639,7 @@ int memory_restore(struct operation *op, struct channel *c)
 		r = fill_round(op, c, fills, n, &more);
 	for (size_t i = 0; i < n; i++) {
 		if (r >= 0)
-			r = vdso_check_place(op, fills[i].task);
+			r = vdso_settle(op, fills[i].task);
 		if (r >= 0)
 			r = memory_late(op, fills[i].task);
 		batch_end(&fills[i].batch);

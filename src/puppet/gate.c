@@ -21,6 +21,7 @@
 #include <sys/wait.h>
 
 #include "base/cleanup.h"
+#include "kernel/syscalls.h"
 #include "puppet/area.h"
 #include "puppet/stub.h"
 #include "puppet/trace.h"

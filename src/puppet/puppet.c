@@ -7,7 +7,9 @@
 #include <sys/uio.h>
 #include <sys/wait.h>
 
+#include "kernel/syscalls.h"
 #include "puppet/area.h"
+#include "puppet/call_log.h"
 #include "puppet/stub.h"
 #include "puppet/trace.h"
 #include "watch/recorder.h"
@@ -41,6 +43,13 @@ static int transfer(const struct batch *b, struct stub_header *h, bool write, st
 				"pid %d (%s), thread %d, scratch area", p->pid, p->comm, p->tid);
 }
 
+/* From its first call, or its next stop, on to where it parks: without a park signal, by stops at system calls. */
+static int let_run(const struct puppet *p, struct error *e)
+{
+	return (int)(p->park_signal ? TRACE(PTRACE_CONT, p->pid, p->tid, 0, 0, e)
+				    : TRACE(PTRACE_SYSCALL, p->pid, p->tid, 0, 0, e));
+}
+
 int puppet_start(struct batch *b, struct error *e)
 {
 	struct puppet *p = b->puppet;
@@ -64,12 +73,12 @@ int puppet_start(struct batch *b, struct error *e)
 	regs.rip = ENTRY(p->area);
 	regs.orig_rax = (unsigned long long)-1;
 	regs.eflags &= ~0x500ull; /* TF, DF */
-	/* Registers first, then the mask: an engine that dies in between leaves a stub that puts both back. */
-	if (TRACE(PTRACE_SETREGS, p->pid, p->tid, 0, &regs, e) < 0 ||
-	    TRACE(PTRACE_SETSIGMASK, p->pid, p->tid, sizeof(mask), &mask, e) < 0 ||
-	    TRACE(p->park_signal ? PTRACE_CONT : PTRACE_SYSCALL, p->pid, p->tid, 0, 0, e) < 0)
-		return -e->number;
+	b->start_ns = call_log_start();
+	/* Registers first, then the mask: an engine that dies or fails in between leaves a stub that puts both back. */
 	p->running = true;
+	if (TRACE(PTRACE_SETREGS, p->pid, p->tid, 0, &regs, e) < 0 ||
+	    TRACE(PTRACE_SETSIGMASK, p->pid, p->tid, sizeof(mask), &mask, e) < 0 || let_run(p, e) < 0)
+		return -e->number;
 	return 0;
 }
 
@@ -95,7 +104,8 @@ static int wait_stop(struct puppet *p, int *ret_status, struct error *e)
 	int r = trace_wait(p->pid, p->tid, ret_status, e);
 
 	if (r == -ESRCH)
-		return error_raise(e, ESRCH, "pid %d (%s), thread %d ended while firn worked in it", p->pid, p->comm, p->tid);
+		return error_raise(e, ESRCH, "pid %d (%s), thread %d ended while firn worked in it", p->pid, p->comm,
+				   p->tid);
 	return r;
 }
 
@@ -128,7 +138,6 @@ static int give_back(struct puppet *p, struct error *e)
 /* Waits until the stub is behind its last system call. */
 static int wait_parked(struct puppet *p, struct error *e)
 {
-	enum __ptrace_request resume = p->park_signal ? PTRACE_CONT : PTRACE_SYSCALL;
 	struct user_regs_struct regs;
 
 	for (;;) {
@@ -142,26 +151,15 @@ static int wait_parked(struct puppet *p, struct error *e)
 		case STUB_PARKED:
 			return p->park_signal ? 0 : leave_syscall_stop(p, e);
 		case STUB_BROKEN:
-			(void)error_raise(e, EFAULT, "pid %d (%s), thread %d: signal %d in the stub at %#llx", p->pid, p->comm,
-					  p->tid, WSTOPSIG(status), regs.rip);
+			(void)error_raise(e, EFAULT, "pid %d (%s), thread %d: signal %d in the stub at %#llx", p->pid,
+					  p->comm, p->tid, WSTOPSIG(status), regs.rip);
 			(void)give_back(p, e);
 			return -EFAULT;
 		case STUB_WORKS:
 			break;
 		}
-		if (TRACE(resume, p->pid, p->tid, 0, 0, e) < 0)
+		if (let_run(p, e) < 0)
 			return -e->number;
-	}
-}
-
-static void trace_results(const struct batch *b)
-{
-	for (size_t i = 0; i < b->n_calls && i <= b->failed; i++) {
-		const struct puppet_call *c = &b->calls[i];
-
-		log_trace(b->puppet->pid, "thread %d: %s(%#llx, %#llx, %#llx, %#llx, %#llx, %#llx) = %lld", b->puppet->tid,
-			  syscall_name(c->nr), (long long)c->args[0], (long long)c->args[1], (long long)c->args[2],
-			  (long long)c->args[3], (long long)c->args[4], (long long)c->args[5], (long long)c->ret);
 	}
 }
 
@@ -174,19 +172,20 @@ int puppet_finish(struct batch *b, struct error *e)
 	recorder_step(p->pid, p->comm, b->n_calls ? syscall_name(b->calls[0].nr) : "nothing",
 		      "thread %d: a batch of %zu calls in the task", p->tid, b->n_calls);
 	r = wait_parked(p, e);
-	if (r < 0)
+	if (r < 0) {
+		call_log_unfinished(b, b->start_ns);
 		return r;
+	}
 	r = transfer(b, &h, false, e);
 	if (give_back(p, e) < 0 || r < 0)
 		return -e->number;
 	b->failed = h.done;
-	if (log_verbosity >= LOG_TRACE)
-		trace_results(b);
+	call_log_batch(b, b->start_ns);
 	if (b->failed < b->n_calls) {
 		const struct puppet_call *c = &b->calls[b->failed];
 
-		return error_raise(e, (int)-c->ret, "pid %d (%s), thread %d: %s in the task: %s", p->pid, p->comm, p->tid,
-				   syscall_name(c->nr), strerror((int)-c->ret));
+		return error_raise(e, (int)-c->ret, "pid %d (%s), thread %d: %s in the task: %s", p->pid, p->comm,
+				   p->tid, syscall_name(c->nr), strerror((int)-c->ret));
 	}
 	return 0;
 }

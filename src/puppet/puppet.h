@@ -79,6 +79,7 @@ struct batch {
 	uint64_t data_addr;             /* remote address of data[0] */
 	bool overflow;
 	size_t failed;                  /* after a run: index of the call that ended it, or n_calls */
+	uint64_t start_ns;              /* of the last run, for the log; 0 when that is not wanted */
 };
 
 int batch_begin(struct batch *b, struct puppet *p, struct error *e);
@@ -113,6 +114,3 @@ int puppet_finish(struct batch *b, struct error *e);
  * die with the engine (a restore's).
  */
 int puppet_single_call(struct puppet *p, uint64_t at, long nr, const uint64_t args[6], int64_t *ret, struct error *e);
-
-/* Name of a system call for messages and traces; "syscall_N" when unknown. */
-const char *syscall_name(long nr);

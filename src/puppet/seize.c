@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include "kernel/procfs.h"
 #include "puppet/stub.h"
@@ -115,6 +116,21 @@ int seize_finish(struct puppet *p, struct error *e)
 		return SEIZE_STOPPED;
 	p->stop_signal = WSTOPSIG(status);
 	return SEIZE_GROUP_STOPPED;
+}
+
+int seize_again(struct puppet *p, long ns, struct error *e)
+{
+	const struct timespec moment = { 0, ns };
+	int r = (int)TRACE(PTRACE_CONT, p->pid, p->tid, 0, 0, e);
+
+	if (r < 0)
+		return r;
+	(void)nanosleep(&moment, NULL);
+	/* ESRCH: it has stopped for a signal already, or ended. The first is sent on, and the stop comes after it. */
+	if (ptrace(PTRACE_INTERRUPT, p->tid, 0, 0) < 0 && errno != ESRCH)
+		return error_raise_call(e, errno, "ptrace(PTRACE_INTERRUPT)", "pid %d (%s), thread %d", p->pid, p->comm,
+					p->tid);
+	return seize_finish(p, e);
 }
 
 int seize_release(struct puppet *p)

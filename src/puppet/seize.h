@@ -17,5 +17,7 @@ enum seize_outcome {
 int seize_begin(struct puppet *p, unsigned long options, struct error *e);
 /* Waits for the stop and reads registers and signal mask. An enum seize_outcome, or -errno raised. Blocks. */
 int seize_finish(struct puppet *p, struct error *e);
+/* Lets a thread that firn stopped run for @ns, and stops it again: as seize_finish(). Blocks. */
+int seize_again(struct puppet *p, long ns, struct error *e);
 /* Lets a stopped thread go as it was. Never raises: what can be done is done, 0 or -errno for the log. */
 int seize_release(struct puppet *p);

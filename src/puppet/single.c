@@ -4,9 +4,9 @@
 #include <signal.h>
 #include <sys/wait.h>
 
+#include "puppet/call_log.h"
 #include "puppet/puppet.h"
 #include "puppet/trace.h"
-#include "watch/recorder.h"
 
 /* Resumes with @request until the next system-call stop, or with @want_event until the event stop. */
 static int step(struct puppet *p, enum __ptrace_request request, bool want_event, struct error *e)
@@ -19,8 +19,8 @@ static int step(struct puppet *p, enum __ptrace_request request, bool want_event
 			return r;
 		r = trace_wait(p->pid, p->tid, &status, e);
 		if (r == -ESRCH)
-			return error_raise(e, ESRCH, "pid %d (%s), thread %d ended while firn worked in it", p->pid, p->comm,
-					   p->tid);
+			return error_raise(e, ESRCH, "pid %d (%s), thread %d ended while firn worked in it", p->pid,
+					   p->comm, p->tid);
 		if (r < 0)
 			return r;
 		if (want_event ? status_is_event_stop(status) : WSTOPSIG(status) == (SIGTRAP | 0x80))
@@ -31,7 +31,8 @@ static int step(struct puppet *p, enum __ptrace_request request, bool want_event
 	}
 }
 
-static int set_state(struct puppet *p, const struct user_regs_struct *regs, uint64_t mask, bool mask_first, struct error *e)
+static int set_state(struct puppet *p, const struct user_regs_struct *regs, uint64_t mask, bool mask_first,
+		     struct error *e)
 {
 	for (int i = 0; i < 2; i++) {
 		long r;
@@ -49,6 +50,7 @@ static int set_state(struct puppet *p, const struct user_regs_struct *regs, uint
 int puppet_single_call(struct puppet *p, uint64_t at, long nr, const uint64_t args[6], int64_t *ret, struct error *e)
 {
 	struct user_regs_struct regs = p->regs;
+	uint64_t start_ns = call_log_start();
 	int r;
 
 	regs.rip = at;
@@ -61,12 +63,12 @@ int puppet_single_call(struct puppet *p, uint64_t at, long nr, const uint64_t ar
 	regs.r8 = args[4];
 	regs.r9 = args[5];
 	regs.eflags &= ~0x100ull; /* TF */
-	/* Registers before mask here, mask before registers below: the gate's healing code puts both back. */
+	/* Registers before mask here, mask before registers below: the gate's healing code puts both back, whatever of this
+	 * fails. */
+	p->running = true;
 	r = set_state(p, &regs, ~0ull, false, e);
-	if (r == 0) {
-		p->running = true;
+	if (r == 0)
 		r = step(p, PTRACE_SYSCALL, false, e);
-	}
 	if (r == 0)
 		r = step(p, PTRACE_SYSCALL, false, e);
 	if (r == 0)
@@ -85,6 +87,6 @@ int puppet_single_call(struct puppet *p, uint64_t at, long nr, const uint64_t ar
 		return r;
 	p->running = false;
 	*ret = (int64_t)regs.rax;
-	log_trace(p->pid, "%s in the task = %lld", syscall_name(nr), (long long)*ret);
+	call_log_single(p, nr, args, *ret, start_ns);
 	return 0;
 }

@@ -12,14 +12,14 @@
 #include "aspects/aspect.h"
 #include "base/cleanup.h"
 #include "puppet/area.h"
-#include "tree/registers.h"
 #include "puppet/seize.h"
 #include "puppet/trace.h"
 #include "restore/sprout.h"
+#include "tree/registers.h"
 #include "vma.pb-c.h"
 #include "watch/recorder.h"
 
-#define AREA_VDSO (1u << 3)              /* VmaEntry.status */
+#define AREA_VDSO (1u << 3) /* VmaEntry.status */
 #define LEADER_END_NS 1000000000ull
 
 /* The stub cannot unmap itself: the call is made from the SYSCALL instruction of the task's own vdso. */
@@ -36,7 +36,8 @@ static int find_syscall(struct operation *op, struct task *t, uint64_t *ret)
 		if (!(m->status & AREA_VDSO) || size > sizeof(code))
 			continue;
 		if (process_vm_readv(t->pid, &local, 1, &remote, 1, 0) != (ssize_t)size)
-			return error_raise_call(op->error, errno, "process_vm_readv", "pid %d (%s), vdso", t->pid, t->comm);
+			return error_raise_call(op->error, errno, "process_vm_readv", "pid %d (%s), vdso", t->pid,
+						t->comm);
 		for (size_t k = 0; k + 1 < size; k++) {
 			if (code[k] == 0x0f && code[k + 1] == 0x05) {
 				*ret = m->start + k;
@@ -44,8 +45,8 @@ static int find_syscall(struct operation *op, struct task *t, uint64_t *ret)
 			}
 		}
 	}
-	return error_raise(op->error, EOPNOTSUPP, "pid %d (%s): no vdso in its image, which firn needs at the end", t->pid,
-			   t->comm);
+	return error_raise(op->error, EOPNOTSUPP, "pid %d (%s): no vdso in its image, which firn needs at the end",
+			   t->pid, t->comm);
 }
 
 static int unmap_island(struct operation *op, struct task *t)
@@ -171,6 +172,8 @@ static int stop_signal(const struct operation *op, const struct task *t)
 
 int release_tree(struct operation *op)
 {
+	int r = 0;
+
 	end_leaders(op);
 	for (size_t i = 0; i < op->tree.n_tasks; i++) {
 		struct task *t = op->tree.tasks[i];
@@ -183,11 +186,15 @@ int release_tree(struct operation *op)
 		struct task *t = op->tree.tasks[i];
 
 		for (size_t k = has_exited_leader(t); k < t->n_threads; k++) {
-			int r = seize_release(&t->threads[k].puppet);
+			int e = -seize_release(&t->threads[k].puppet);
 
-			if (r < 0)
-				log_warn(t->pid, "thread %d could not be detached: %s", t->threads[k].tid, strerror(-r));
+			/* It was killed already, by another of the tree or somebody else. */
+			if (e == ESRCH)
+				log_warn(t->pid, "thread %d could not be detached: it has ended", t->threads[k].tid);
+			else if (e)
+				r = error_raise_call(op->error, e, "ptrace(PTRACE_DETACH)", "pid %d (%s), thread %d",
+						     t->pid, t->comm, t->threads[k].tid);
 		}
 	}
-	return 0;
+	return r;
 }

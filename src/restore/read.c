@@ -5,11 +5,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "inventory.pb-c.h"
+#include "namespaces/time.h"
 #include "pstree.pb-c.h"
-#include "timens.pb-c.h"
 #include "tree/tree.h"
 #include "watch/recorder.h"
 
@@ -207,7 +206,7 @@ static int refuse_namespace(struct operation *op, const struct task *t, const ch
 			   t->pid, t->comm, which);
 }
 
-/* Namespaces must all be those of whoever made the dump; sharing follows from equal numbers. */
+/* Namespaces, but that of time, must all be those of whoever made the dump; sharing follows from equal numbers. */
 static int read_ids(struct operation *op, struct task *t, const TaskKobjIdsEntry *root)
 {
 	TaskKobjIdsEntry *ids;
@@ -228,7 +227,6 @@ static int read_ids(struct operation *op, struct task *t, const TaskKobjIdsEntry
 	CHECK_NS(mnt_ns_id, "mount");
 	CHECK_NS(user_ns_id, "user");
 	CHECK_NS(cgroup_ns_id, "cgroup");
-	CHECK_NS(time_ns_id, "time");
 #undef CHECK_NS
 	return 0;
 }
@@ -273,34 +271,6 @@ static int check_inventory(struct operation *op, const InventoryEntry *m)
 	return 0;
 }
 
-/*
- * The tasks are given this kernel's clocks: they go on while the checkpoint lies there. After a boot, or on another machine,
- * CLOCK_MONOTONIC may be behind what the tasks have seen. Timers are set by what was left, so only deadlines that a
- * program keeps itself are late. A time namespace of its own would hide that, and is not made.
- */
-static int check_clock(struct operation *op)
-{
-	struct image_reader reader;
-	struct timespec now;
-	ProtobufCMessage *m;
-	const TimensEntry *then;
-	int r = image_reader_open(&reader, &op->images, IMAGE_TIMENS, 0, true, &op->arena, op->error);
-
-	if (r == -ENOENT)
-		return 0;
-	if (r == 0)
-		r = image_read(&reader, &timens_entry__descriptor, &m, op->error);
-	if (r <= 0)
-		return r;
-	then = (const TimensEntry *)m;
-	(void)clock_gettime(CLOCK_MONOTONIC, &now);
-	if ((uint64_t)now.tv_sec < then->monotonic->tv_sec)
-		log_warn(0, "CLOCK_MONOTONIC goes back by %llu s for the tasks: it was %llu s at the dump",
-			 (unsigned long long)(then->monotonic->tv_sec - (uint64_t)now.tv_sec),
-			 (unsigned long long)then->monotonic->tv_sec);
-	return 0;
-}
-
 int images_read_tree(struct operation *op)
 {
 	InventoryEntry *inventory;
@@ -322,9 +292,7 @@ int images_read_tree(struct operation *op)
 		if (r == 0)
 			find_owners(&op->tree, t);
 	}
-	if (r == 0)
-		r = check_clock(op);
 	if (r == 0 && op->tree.tasks[0]->state == TASK_ZOMBIE)
 		return damaged(op, "pstree.img", "a root task that has ended already");
-	return r;
+	return r == 0 ? time_namespace_read(op, inventory->root_ids) : r;
 }

@@ -13,9 +13,11 @@
 #include "kinds/epoll.h"
 #include "kinds/tty.h"
 #include "memory/memory.h"
+#include "namespaces/time.h"
 #include "puppet/area.h"
 #include "restore/finish.h"
 #include "restore/grow.h"
+#include "restore/pidfile.h"
 #include "restore/read.h"
 #include "watch/recorder.h"
 #include "watch/worker.h"
@@ -52,8 +54,10 @@ static int read_images(void *arg)
 static int create_objects(void *arg)
 {
 	struct operation *op = arg;
-	int r = files_create(op);
+	int r = time_namespace_create(op);
 
+	if (r == 0)
+		r = files_create(op);
 	if (r == 0)
 		r = memory_create_shared(op);
 	return r == 0 ? files_connect(op) : r;
@@ -200,30 +204,43 @@ static size_t count_threads(const struct operation *op)
 	return n;
 }
 
+/* Done, or undone. */
+static int restore_everything(struct operation *op, struct channel *channel, const struct pidfile *pidfile)
+{
+	int r = in_stage(op, STAGE_OBJECTS, create_objects);
+
+	if (r == 0)
+		r = restore_tree(op, channel);
+	if (r == 0)
+		r = pidfile_write(pidfile, op->tree.tasks[0]->pid, op->error);
+	if (r == 0)
+		r = in_stage(op, STAGE_RELEASE, let_objects_go);
+	if (r < 0)
+		roll_back(op);
+	return r;
+}
+
 int restore_engine(const struct options *o, void *arg)
 {
 	struct operation op = { .error = &recorder->error, .options = o, .images = { .fd = -1 } };
 	struct channel channel = { .engine = -1, .number = -1 };
 	struct features features;
+	struct pidfile pidfile;
 	int r;
 
 	(void)arg;
 	op.features = &features;
 	limits_raise_descriptors();
-	r = features_probe(&features, op.error);
+	r = pidfile_open(&pidfile, o, op.error);
+	if (r == 0)
+		r = features_probe(&features, op.error);
 	if (r == 0)
 		r = in_stage(&op, STAGE_IMAGES, read_images);
+	if (r == 0)
+		r = restore_everything(&op, &channel, &pidfile);
+	pidfile_close(&pidfile, r < 0);
 	if (r < 0)
 		return r;
-	r = in_stage(&op, STAGE_OBJECTS, create_objects);
-	if (r == 0)
-		r = restore_tree(&op, &channel);
-	if (r == 0)
-		r = in_stage(&op, STAGE_RELEASE, let_objects_go);
-	if (r < 0) {
-		roll_back(&op);
-		return r;
-	}
 	atomic_store(&recorder->tasks, op.tree.n_tasks);
 	atomic_store(&recorder->threads, count_threads(&op));
 	atomic_store(&recorder->restore_released, true);

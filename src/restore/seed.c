@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <linux/sched.h>
+#include <sched.h>
 #include <signal.h>
 #include <stddef.h>
 #include <sys/rseq.h>
@@ -37,8 +38,14 @@ static void __attribute__((noreturn)) wait_to_be_seized(const struct channel *c)
 	_exit(1);
 }
 
-/* In the middle process: makes the root and leaves it an orphan. Its exit code tells how that went. */
-static void __attribute__((noreturn)) make_orphan(pid_t tid, const struct channel *c)
+/* Added to the error number in the middle process's exit code when it is setns(2)'s; those of clone3(2) are smaller. */
+#define NOT_ENTERED 128
+
+/*
+ * In the middle process: makes the root and leaves it an orphan. Its exit code tells how that went. The time namespace is
+ * entered here, since whoever does must have one thread and memory of his own.
+ */
+static void __attribute__((noreturn)) make_orphan(const struct operation *op, pid_t tid, const struct channel *c)
 {
 	struct system_clone_args args = {
 		.flags = CLONE_CLEAR_SIGHAND,
@@ -46,8 +53,11 @@ static void __attribute__((noreturn)) make_orphan(pid_t tid, const struct channe
 		.set_tid = (uint64_t)&tid,
 		.set_tid_size = 1,
 	};
-	pid_t pid = sys_clone3(&args, sizeof(args));
+	pid_t pid;
 
+	if (op->clocks.made && setns(op->clocks.fd, CLONE_NEWTIME) < 0)
+		_exit(NOT_ENTERED + errno);
+	pid = sys_clone3(&args, sizeof(args));
 	if (pid == 0)
 		wait_to_be_seized(c);
 	_exit(pid < 0 ? -pid : 0);
@@ -69,7 +79,7 @@ static int clone_seed(struct operation *op, struct task *root, const struct chan
 	(void)sigprocmask(SIG_SETMASK, &all, &old);
 	middle = sys_clone3(&args, sizeof(args));
 	if (middle == 0)
-		make_orphan(root->pid, c);
+		make_orphan(op, root->pid, c);
 	if (middle > 0)
 		while (waitpid(middle, &status, __WALL) < 0 && errno == EINTR)
 			;
@@ -77,6 +87,10 @@ static int clone_seed(struct operation *op, struct task *root, const struct chan
 	if (middle < 0 || !WIFEXITED(status) || WEXITSTATUS(status) != 0) {
 		int number = middle < 0 ? -middle : WIFEXITED(status) ? WEXITSTATUS(status) : EINTR;
 
+		if (number >= NOT_ENTERED)
+			return error_raise_call(op->error, number - NOT_ENTERED, "setns",
+						"pid %d (%s): the time namespace of the root task", root->pid,
+						root->comm);
 		if (number == EEXIST)
 			return raise_pid_taken(op, root->pid);
 		(void)error_raise_call(op->error, number, "clone3", "pid %d (%s): the root task", root->pid,

@@ -66,7 +66,8 @@ static int end_zombie(struct operation *op, struct task *t)
 		t->n_threads = 0;
 		return 0;
 	}
-	return r < 0 ? r : error_raise(op->error, EIO, "pid %d (%s): it did not end as the image says", t->pid, t->comm);
+	return r < 0 ? r
+		     : error_raise(op->error, EIO, "pid %d (%s): it did not end as the image says", t->pid, t->comm);
 }
 
 /* SIGCHLD of the deaths above; what was pending at the dump is put back later. */
@@ -105,7 +106,7 @@ int grow_zombies(struct operation *op)
 
 void grow_kill(struct operation *op)
 {
-	int interrupted = 0;
+	int interrupted = 0, status;
 
 	recorder_step(0, NULL, "waitpid", "the killed tasks to end");
 	for (size_t i = 0; i < op->tree.n_tasks; i++) {
@@ -121,9 +122,12 @@ void grow_kill(struct operation *op)
 	/* A killed task ends at once unless the kernel holds it; the front interrupts this wait every 100 ms once the
 	 * operation was cancelled. */
 	while (interrupted < 20) {
-		pid_t pid = waitpid(-1, NULL, __WALL);
+		pid_t pid = waitpid(-1, &status, __WALL);
 
-		if (pid > 0)
+		/* A task whose maker failed before it told the number stops as all new ones do. */
+		if (pid > 0 && WIFSTOPPED(status))
+			(void)kill(pid, SIGKILL);
+		else if (pid > 0)
 			recorder_target_remove(pid);
 		else if (errno == EINTR)
 			interrupted++;

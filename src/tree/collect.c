@@ -125,8 +125,7 @@ static int check_threads(struct operation *op, struct task *t)
 
 static int check_namespaces(struct operation *op, struct task *t)
 {
-	static const char *const names[] = { "ns/mnt", "ns/pid", "ns/net",    "ns/user",
-					     "ns/ipc", "ns/uts", "ns/cgroup", "ns/time" };
+	static const char *const names[] = { "ns/mnt", "ns/pid", "ns/net", "ns/user", "ns/ipc", "ns/uts", "ns/cgroup" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
 		char mine[64] = "", theirs[64] = "", self[32];

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -16,7 +17,10 @@
 
 #define PF_KTHREAD 0x00200000u
 #define OTHERS_END_NS 200000000ull
-#define PIDFD_THREAD_FLAG O_EXCL         /* PIDFD_THREAD, Linux 6.9 */
+#define VDSO_BYTES 8192u /* two pages since it exists on x86_64 */
+#define VDSO_TRIES 30
+#define VDSO_MOMENT_NS 20000	 /* at first; ten times that in the end, for one that finds no processor */
+#define PIDFD_THREAD_FLAG O_EXCL /* PIDFD_THREAD, Linux 6.9 */
 
 /* firn must not stop itself or whoever waits for it. */
 static int check_not_ancestor(struct operation *op, const struct proc_stat *root)
@@ -73,8 +77,10 @@ int tree_check_root(struct operation *op)
 		r = check_not_thread(op, fd, &stat);
 	if (error_is_set(op->error))
 		return r;
+	if (r < 0 && r != -ENOENT && r != -ESRCH)
+		return error_raise_call(op->error, -r, "read", "pid %d: /proc/%d", pid, pid);
 	if (r < 0) {
-		(void)error_raise(op->error, -r == ENOENT ? ESRCH : -r, "pid %d: no such process", pid);
+		(void)error_raise(op->error, ESRCH, "pid %d: no such process", pid);
 		error_hint(op->error, "Give the pid of a running process with --tree, as seen from where firn runs.");
 		return -op->error->number;
 	}
@@ -107,12 +113,37 @@ static void drop_thread(struct operation *op, struct task *t, size_t i)
 	op->tree.n_threads--;
 }
 
+/*
+ * A thread that stands inside the vdso cannot be restored where the vdso has other code (memory/vdso.c). It takes a moment
+ * to get out, so it is given some; who does nothing but read clocks may be met inside each time, and is taken as it stands. The
+ * auxiliary vector tells the place without a lock of the task; it is another for a task that came from another kernel.
+ */
+static int leave_vdso(struct operation *op, struct task *t, struct thread *th, int r)
+{
+	uint64_t *auxv;
+	size_t n;
+
+	if (t->vdso == 0 && read_proc_auxv(t->proc_fd, &op->arena, &auxv, &n) == 0)
+		for (size_t i = 0; i + 1 < n; i += 2)
+			if (auxv[i] == AT_SYSINFO_EHDR)
+				t->vdso = auxv[i + 1];
+	for (int i = 0; i < VDSO_TRIES && r == SEIZE_STOPPED && !recorder_cancelled(); i++) {
+		const struct user_regs_struct *regs = &th->puppet.regs;
+
+		if (t->vdso == 0 || regs->rip < t->vdso || regs->rip - t->vdso >= VDSO_BYTES ||
+		    (int64_t)regs->orig_rax >= 0)
+			break;
+		r = seize_again(&th->puppet, VDSO_MOMENT_NS + 200L * i * i, op->error);
+	}
+	return r;
+}
+
 /* Waits for the threads from @first on; those that ended meanwhile are dropped. */
 static int finish_threads(struct operation *op, struct task *t, size_t first)
 {
 	for (size_t i = first; i < t->n_threads;) {
 		struct thread *th = &t->threads[i];
-		int r = seize_finish(&th->puppet, op->error);
+		int r = leave_vdso(op, t, th, seize_finish(&th->puppet, op->error));
 
 		if (r < 0)
 			return r;
@@ -190,15 +221,17 @@ static bool others_end(struct operation *op, const struct task *t)
 static int stand_in(struct operation *op, struct task *t)
 {
 	pid_t living = t->n_threads > 0 ? t->threads[0].tid : 0;
-	int proc_fd = living ? procfs_open(living) : -1, pidfd = living ? sys_pidfd_open(living, PIDFD_THREAD_FLAG) : -1;
+	int proc_fd = living ? procfs_open(living) : -1,
+	    pidfd = living ? sys_pidfd_open(living, PIDFD_THREAD_FLAG) : -1;
 
 	if (proc_fd < 0 || pidfd < 0) {
 		if (proc_fd >= 0)
 			close(proc_fd);
-		return error_raise(op->error, EOPNOTSUPP,
-				   "pid %d (%s): its first thread has ended while others run, which firn carries with Linux "
-				   "6.9 or newer only",
-				   t->pid, t->comm);
+		return error_raise(
+			op->error, EOPNOTSUPP,
+			"pid %d (%s): its first thread has ended while others run, which firn carries with Linux "
+			"6.9 or newer only",
+			t->pid, t->comm);
 	}
 	t->leader_exited = true;
 	t->leader_exit_code = t->stat.exit_code;

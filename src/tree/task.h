@@ -87,6 +87,7 @@ struct task {
 	int proc_fd;                    /* dump: /proc/PID, or -1 */
 	int pidfd;                      /* or -1 */
 	struct proc_stat stat;          /* dump */
+	uint64_t vdso;                  /* dump: AT_SYSINFO_EHDR; 0 = none, or not asked yet */
 	struct proc_map *maps;          /* dump: from smaps; restore: NULL */
 	size_t n_maps;
 };

@@ -7,8 +7,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "watch/patience.h"
 
 #define CONSOLE_QUEUE_MAX (4u << 20)
 
@@ -137,22 +138,16 @@ void console_printf(struct console **c, int fd, const char *fmt, ...)
 
 bool console_flush(struct console *c, int timeout_ms)
 {
+	struct patience patience = patience_begin((unsigned)timeout_ms);
 	struct timespec until;
 	bool done;
 
 	if (!c)
 		return true;
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += timeout_ms / 1000;
-	until.tv_nsec += (timeout_ms % 1000) * 1000000L;
-	if (until.tv_nsec >= 1000000000L) {
-		until.tv_sec++;
-		until.tv_nsec -= 1000000000L;
-	}
 	pthread_mutex_lock(&c->mutex);
-	while (c->queued) {
-		if (pthread_cond_timedwait(&c->idle, &c->mutex, &until) == ETIMEDOUT)
-			break;
+	while (c->queued && !patience_is_over(&patience)) {
+		until = patience_pause_end();
+		(void)pthread_cond_timedwait(&c->idle, &c->mutex, &until);
 	}
 	done = c->queued == 0;
 	pthread_mutex_unlock(&c->mutex);

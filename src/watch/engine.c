@@ -115,51 +115,6 @@ static void prepare_streams(enum front_role role, const struct options *o)
 		close(fd);
 }
 
-/* Before anything is made: a restore must not fail over this when its tasks run already. */
-struct pidfile {
-	char path[4096];
-	int fd;	   /* -1: none was asked for */
-	bool made; /* it was not there before */
-};
-
-static int pidfile_open(struct pidfile *p, const struct options *o, struct error *e)
-{
-	const char *folder = o->work_path ? o->work_path : o->images_path;
-
-	if (o->pidfile[0] == '/' || !folder)
-		(void)snprintf(p->path, sizeof(p->path), "%s", o->pidfile);
-	else
-		(void)snprintf(p->path, sizeof(p->path), "%s/%s", folder, o->pidfile);
-	recorder_step(0, NULL, "openat", "pid file %s", p->path);
-	p->fd = open(p->path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-	p->made = p->fd >= 0;
-	if (p->fd < 0 && errno == EEXIST)
-		p->fd = open(p->path, O_WRONLY | O_CLOEXEC);
-	return p->fd < 0 ? error_raise_call(e, errno, "openat", "pid file %s", p->path) : 0;
-}
-
-static int pidfile_write(const struct pidfile *p, pid_t root, struct error *e)
-{
-	char text[16];
-	ssize_t len = snprintf(text, sizeof(text), "%d", root);
-
-	recorder_step(root, NULL, "write", "pid file %s", p->path);
-	if (ftruncate(p->fd, 0) < 0 && errno != EINVAL) /* EINVAL: a FIFO or a device */
-		return error_raise_call(e, errno, "ftruncate", "pid file %s", p->path);
-	if (write(p->fd, text, (size_t)len) != len)
-		return error_raise_call(e, errno ? errno : EIO, "write", "pid file %s", p->path);
-	return 0;
-}
-
-static void pidfile_close(struct pidfile *p, bool failed)
-{
-	if (p->fd < 0)
-		return;
-	if (failed && p->made)
-		(void)unlink(p->path);
-	close(p->fd);
-}
-
 /* Statistics, the pid file and a stall report would be missed when it is too late. */
 static int check_work_folder(const struct options *o, struct error *e)
 {
@@ -176,19 +131,6 @@ static int check_work_folder(const struct options *o, struct error *e)
 	return -e->number;
 }
 
-static int run_restore(const struct options *o, engine_fn engine, void *arg)
-{
-	struct pidfile p = { .fd = -1 };
-	int r = o->pidfile ? pidfile_open(&p, o, &recorder->error) : 0;
-
-	if (r == 0)
-		r = engine(o, arg);
-	if (r == 0 && p.fd >= 0)
-		r = pidfile_write(&p, atomic_load(&recorder->restored_root), &recorder->error);
-	pidfile_close(&p, r != 0);
-	return r;
-}
-
 void engine_process(enum front_role role, const struct options *o, engine_fn engine, void *arg, pid_t front,
 		    int done_fd)
 {
@@ -202,7 +144,7 @@ void engine_process(enum front_role role, const struct options *o, engine_fn eng
 	prepare_streams(role, o);
 	r = check_work_folder(o, &recorder->error);
 	if (r == 0)
-		r = role == FRONT_RESTORE ? run_restore(o, engine, arg) : engine(o, arg);
+		r = engine(o, arg);
 	if (r != 0)
 		(void)error_raise(&recorder->error, r < 0 ? -r : EINVAL, "failed in stage %s: %s",
 				  stage_name(recorder->step.stage), strerror(r < 0 ? -r : EINVAL));

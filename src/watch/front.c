@@ -35,6 +35,7 @@
 #define HURRY_NS 1000000000ull /* from the cancelling until rolling back is cut short */
 #define GRACE_NS 2000000000ull /* from the cancelling to SIGKILL */
 #define LAST_NS 1000000000ull  /* how long a killed engine, or one that has its result, is waited for */
+#define LOOK_MS 500	       /* how long the facts of a stall report may take */
 #define REDRAW_MS 100
 #define BUSY_SHARE 10 /* processor time of the engine that counts as one of silence */
 #define PROVE_MS 1000
@@ -120,9 +121,11 @@ static void cancel(struct front *f, enum front_end why, uint64_t now)
 		return;
 	f->why = why;
 	f->cancel_ns = now;
-	f->facts = calloc(1, sizeof(*f->facts));
+	f->facts = stall_new();
 	if (f->facts)
-		stall_gather(f->facts, f->engine);
+		stall_gather(f->facts);
+	if (f->facts && why == END_LIMIT)
+		stall_look(f->facts, f->engine, LOOK_MS);
 	atomic_store(&recorder->cancelled, true);
 	engine_interrupt(f);
 	front_report_cancel(f);
@@ -402,7 +405,7 @@ static void release(struct front *f)
 	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
 		if (fds[i] >= 0)
 			close(fds[i]);
-	free(f->facts);
+	stall_free(f->facts);
 	free(f->log_path);
 	(void)sigprocmask(SIG_SETMASK, &f->mask_before, NULL);
 }

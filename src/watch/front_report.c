@@ -40,22 +40,32 @@ static void log_report(const char *text)
 	}
 }
 
-/* The file may lie on the very file system that hangs: a process of its own writes it. */
-static void write_report_file(struct front *f, const char *text, size_t len)
+static bool write_file(const char *path, const char *text, size_t len)
 {
-	char *path = front_path(f->options, "stall-report.txt");
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 
-	f->report_pid = path ? fork() : -1;
+	return fd >= 0 && write(fd, text, len) == (ssize_t)len;
+}
+
+/* The files may lie on the very file system that hangs: a process of its own writes them. @json: NULL when it is not
+ * wanted. */
+static void write_report_files(struct front *f, const char *text, size_t len, const char *json, size_t json_len)
+{
+	char *path = front_path(f->options, "stall-report.txt"),
+	     *json_path = front_path(f->options, "stall-report.json");
+
+	f->report_pid = path && json_path ? fork() : -1;
 	if (f->report_pid == 0) {
-		int fd;
+		bool written;
 
 		(void)close_range(0, ~0u, 0);
-		fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-		_exit(fd >= 0 && write(fd, text, len) == (ssize_t)len ? 0 : 1);
+		written = write_file(path, text, len);
+		_exit((!json || write_file(json_path, json, json_len)) && written ? 0 : 1);
 	}
 	if (f->report_pid < 0)
 		f->report_pid = 0;
 	free(path);
+	free(json_path);
 }
 
 static void describe_operation(const struct front *f, char *buf, size_t size)
@@ -73,6 +83,28 @@ static unsigned limit_of(const struct front *f)
 	return f->verdict == VERDICT_SEIZE ? f->options->seize_ms : f->options->deadline_ms;
 }
 
+/* At once, for whoever watches: what firn will have done about it is not known yet. */
+static void report_first(struct front *f, const char *text, size_t len)
+{
+	/* Standard error is the log when no log file was named. */
+	if (f->options->log_path)
+		log_report(text);
+	if (f->options->report != REPORT_JSON)
+		console_write(&f->console, STDERR_FILENO, text, len);
+}
+
+/* For programs: one document, when everything is known. */
+static void report_last(struct front *f, const char *outcome, const char *text, size_t len)
+{
+	size_t json_len = 0;
+	char *json = f->options->report == REPORT_JSON ? stall_compose_json(f->facts, outcome, &json_len) : NULL;
+
+	write_report_files(f, text, len, json, json_len);
+	if (json)
+		console_write(&f->console, STDERR_FILENO, json, json_len);
+	free(json);
+}
+
 static void report_stall(struct front *f, const char *outcome, bool final)
 {
 	char operation[256], *text = malloc(REPORT_SIZE);
@@ -85,14 +117,10 @@ static void report_stall(struct front *f, const char *outcome, bool final)
 	describe_operation(f, operation, sizeof(operation));
 	f->facts->operation = operation;
 	len = stall_compose(f->facts, outcome, text, REPORT_SIZE);
-	if (final) {
-		write_report_file(f, text, len);
-	} else {
-		/* Standard error is the log when no log file was named. */
-		if (f->options->log_path)
-			log_report(text);
-		console_write(&f->console, STDERR_FILENO, text, len);
-	}
+	if (final)
+		report_last(f, outcome, text, len);
+	else
+		report_first(f, text, len);
 	free(text);
 }
 
@@ -163,6 +191,7 @@ static void sentence_of_crash(const struct front *f, char *buf, size_t size)
 static void outcome_of_dump(const struct front *f, char *buf, size_t size)
 {
 	const struct rollback_proof *p = &f->proof;
+	pid_t area_left = atomic_load(&recorder->area_left);
 
 	if (p->held)
 		(void)snprintf(buf, size,
@@ -170,6 +199,8 @@ static void outcome_of_dump(const struct front *f, char *buf, size_t size)
 			       "are let go "
 			       "when the engine, pid %d, ends",
 			       p->held, p->checked, p->held_tid, p->held_pid, p->held_state, f->engine);
+	else if (atomic_load(&recorder->images_complete) && !p->gone)
+		(void)snprintf(buf, size, "The images are complete; none of %zu threads is held", p->checked);
 	else if (atomic_load(&recorder->images_complete))
 		(void)snprintf(buf, size, "The images are complete; %zu of %zu threads have ended, none is held",
 			       p->gone, p->checked);
@@ -180,6 +211,9 @@ static void outcome_of_dump(const struct front *f, char *buf, size_t size)
 	else if (p->gone)
 		(void)snprintf(buf, size, "Nothing was changed; %zu of %zu threads ended meanwhile", p->gone,
 			       p->checked);
+	else if (area_left)
+		(void)snprintf(buf, size, "Nothing was changed, but for memory of firn that is left, unused, in pid %d",
+			       area_left);
 	else
 		(void)snprintf(buf, size, "Nothing was changed");
 }
@@ -220,9 +254,10 @@ int front_report_failure(struct front *f)
 	else
 		(void)snprintf(sentence, sizeof(sentence), "%s", e->sentence);
 	if (cancelled && f->why == END_LIMIT && f->facts) {
-		struct stall_cause why = stall_explain(f->facts);
+		char what[400];
 
-		(void)snprintf(advice, sizeof(advice), " Likely cause: %s; %s.", why.cause, why.advice);
+		stall_advice(f->facts, what, sizeof(what));
+		(void)snprintf(advice, sizeof(advice), " Likely cause: %s; %s.", stall_explain(f->facts).cause, what);
 	} else if (!cancelled && !crashed && e->hint[0]) {
 		(void)snprintf(advice, sizeof(advice), " %c%s%s", toupper((unsigned char)e->hint[0]), e->hint + 1,
 			       e->hint[strlen(e->hint) - 1] == '.' ? "" : ".");

@@ -2,12 +2,18 @@
 #include "watch/glance.h"
 
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
+#include "kernel/procfs.h"
+#include "kernel/syscalls.h"
+
+/* Longer paths are cut in reports. */
+#define PATH_SIZE 512
 
 /* Reads one file of /proc/PID/task/TID into @buf, NUL-terminated; -1 when that is not possible. */
 static ssize_t read_file(pid_t pid, pid_t tid, const char *name, char *buf, size_t size)
@@ -34,6 +40,20 @@ static void copy_word(char *dst, size_t size, const char *src, size_t len)
 	for (size_t i = 0; i < n; i++)
 		dst[i] = ((unsigned char)src[i] < ' ' || src[i] == 0x7f) ? '?' : src[i];
 	dst[n] = '\0';
+}
+
+/* A symbolic link of /proc/PID/task/TID: the kernel prints the path, no file system is asked. */
+static bool read_link(pid_t pid, pid_t tid, const char *name, char *buf, size_t size)
+{
+	char path[80], target[PATH_SIZE];
+	ssize_t n;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/task/%d/%s", pid, tid, name);
+	n = readlink(path, target, sizeof(target));
+	if (n <= 0)
+		return false;
+	copy_word(buf, size, target, (size_t)n);
+	return true;
 }
 
 static const char *field(const char *status, const char *key)
@@ -66,17 +86,45 @@ static void parse_status(const char *text, struct glance *g)
 		g->tracer = atoi(at);
 }
 
-static void parse_syscall(const char *text, struct glance *g)
+/* One argument, a descriptor with what it is. */
+static void describe_argument(const struct glance *g, enum syscall_argument sort, uint64_t value, char *buf,
+			      size_t size)
 {
-	char *end;
-	long nr;
+	char name[40], path[PATH_SIZE];
+	size_t len;
 
-	if (*text < '0' || *text > '9')
-		return; /* "running", or "-1 SP PC" outside of a call */
-	nr = strtol(text, &end, 10);
-	g->syscall = nr;
-	end += strspn(end, " ");
-	copy_word(g->args, sizeof(g->args), end, strcspn(end, "\n"));
+	if (sort == SYSCALL_ARG_PATH) {
+		(void)snprintf(buf, size, "path at %#" PRIx64, value);
+		return;
+	}
+	len = syscall_format_argument(sort, value, buf, size);
+	if ((sort != SYSCALL_ARG_FD && sort != SYSCALL_ARG_DIR) || (int)value < 0)
+		return;
+	(void)snprintf(name, sizeof(name), "fd/%d", (int)value);
+	if (read_link(g->pid, g->tid, name, path, sizeof(path)))
+		(void)snprintf(buf + len, size - len, " → %s", path);
+}
+
+static void describe_arguments(struct glance *g)
+{
+	const char *sorts = syscall_arguments(g->syscall);
+	char one[PATH_SIZE + 32];
+	size_t used = 0;
+
+	for (int i = 0; sorts[i] && used < sizeof(g->arguments); i++) {
+		describe_argument(g, (enum syscall_argument)sorts[i], g->args[i], one, sizeof(one));
+		used += (size_t)snprintf(g->arguments + used, sizeof(g->arguments) - used, "%s%s", i ? ", " : "", one);
+	}
+}
+
+int glance_descriptor(const struct glance *g)
+{
+	const char *sorts = g->syscall < 0 ? "" : syscall_arguments(g->syscall);
+
+	for (int i = 0; sorts[i]; i++)
+		if ((sorts[i] == SYSCALL_ARG_FD || sorts[i] == SYSCALL_ARG_DIR) && (int)g->args[i] >= 0)
+			return (int)g->args[i];
+	return -1;
 }
 
 /* Lines are "[<0>] request_wait_answer+0x13b/0x220 [fuse]"; the names are kept, innermost first. */
@@ -106,7 +154,7 @@ static void parse_stack(const char *text, struct glance *g)
 	}
 }
 
-void glance(pid_t pid, pid_t tid, struct glance *ret)
+void glance_status(pid_t pid, pid_t tid, struct glance *ret)
 {
 	char buf[4096];
 
@@ -122,8 +170,23 @@ void glance(pid_t pid, pid_t tid, struct glance *ret)
 	parse_status(buf, ret);
 	if (read_file(pid, tid, "wchan", buf, sizeof(buf)) > 0 && strcmp(buf, "0") != 0)
 		copy_word(ret->wchan, sizeof(ret->wchan), buf, strlen(buf));
-	if (read_file(pid, tid, "syscall", buf, sizeof(buf)) > 0)
-		parse_syscall(buf, ret);
+}
+
+void glance(pid_t pid, pid_t tid, struct glance *ret)
+{
+	struct proc_syscall call;
+	char buf[4096];
+	ssize_t n;
+
+	glance_status(pid, tid, ret);
+	if (ret->gone)
+		return;
+	n = read_file(pid, tid, "syscall", buf, sizeof(buf));
+	if (n > 0 && parse_proc_syscall(buf, (size_t)n, &call) == 0 && call.nr >= 0) {
+		ret->syscall = call.nr;
+		memcpy(ret->args, call.args, sizeof(ret->args));
+		describe_arguments(ret);
+	}
 	if (read_file(pid, tid, "stack", buf, sizeof(buf)) > 0)
 		parse_stack(buf, ret);
 }
@@ -140,41 +203,6 @@ bool glance_ready(pid_t pid, pid_t tid, uint64_t *ret)
 		return false;
 	*ret = strtoull(buf, NULL, 10);
 	return true;
-}
-
-/* Does @path lie at or below the mount point? Its octal escapes (\\040 for a blank) are left: such a one never matches. */
-static bool lies_below(const char *path, const char *point, size_t len)
-{
-	if (len == 1 && point[0] == '/')
-		return path[0] == '/';
-	return strncmp(path, point, len) == 0 && (path[len] == '/' || path[len] == '\0' || path[len] == ' ');
-}
-
-/* Lines are "36 35 98:0 /root /mount/point rw,… shared:1 - type source options", man 5 proc. */
-bool mount_of_path(const char *mountinfo, const char *path, char *ret_type, size_t type_size, char *ret_point,
-		   size_t point_size)
-{
-	size_t best = 0;
-
-	for (const char *line = mountinfo, *end; (end = strchr(line, '\n')); line = end + 1) {
-		const char *point = line, *type = strstr(line, " - ");
-		size_t len;
-
-		for (int i = 0; i < 4 && point && point < end; i++) {
-			point = strchr(point, ' ');
-			point = point ? point + 1 : NULL;
-		}
-		if (!point || point >= end || !type || type >= end)
-			continue;
-		len = strcspn(point, " \n");
-		/* Of two on one place the later one is on top. */
-		if (len < best || !lies_below(path, point, len))
-			continue;
-		best = len;
-		copy_word(ret_type, type_size, type + 3, strcspn(type + 3, " \n"));
-		copy_word(ret_point, point_size, point, len);
-	}
-	return best > 0;
 }
 
 const char *glance_state(char state)
@@ -199,66 +227,4 @@ const char *glance_state(char state)
 	default:
 		return "unknown state";
 	}
-}
-
-static const struct {
-	long nr;
-	const char *name;
-} blocking_calls[] = {
-	{ SYS_read, "read" },
-	{ SYS_write, "write" },
-	{ SYS_pread64, "pread64" },
-	{ SYS_pwrite64, "pwrite64" },
-	{ SYS_preadv, "preadv" },
-	{ SYS_pwritev, "pwritev" },
-	{ SYS_openat, "openat" },
-	{ SYS_openat2, "openat2" },
-	{ SYS_close, "close" },
-	{ SYS_statx, "statx" },
-	{ SYS_newfstatat, "fstatat" },
-	{ SYS_fstat, "fstat" },
-	{ SYS_fstatfs, "fstatfs" },
-	{ SYS_statfs, "statfs" },
-	{ SYS_fsync, "fsync" },
-	{ SYS_fdatasync, "fdatasync" },
-	{ SYS_syncfs, "syncfs" },
-	{ SYS_renameat2, "renameat2" },
-	{ SYS_unlinkat, "unlinkat" },
-	{ SYS_linkat, "linkat" },
-	{ SYS_mkdirat, "mkdirat" },
-	{ SYS_getdents64, "getdents64" },
-	{ SYS_readlinkat, "readlinkat" },
-	{ SYS_fcntl, "fcntl" },
-	{ SYS_flock, "flock" },
-	{ SYS_ioctl, "ioctl" },
-	{ SYS_vfork, "vfork" },
-	{ SYS_clone, "clone" },
-	{ SYS_clone3, "clone3" },
-	{ SYS_execve, "execve" },
-	{ SYS_futex, "futex" },
-	{ SYS_wait4, "wait4" },
-	{ SYS_waitid, "waitid" },
-	{ SYS_ptrace, "ptrace" },
-	{ SYS_ppoll, "ppoll" },
-	{ SYS_recvmsg, "recvmsg" },
-	{ SYS_sendmsg, "sendmsg" },
-	{ SYS_connect, "connect" },
-	{ SYS_process_vm_readv, "process_vm_readv" },
-	{ SYS_process_vm_writev, "process_vm_writev" },
-	{ SYS_splice, "splice" },
-	{ SYS_tee, "tee" },
-	{ SYS_vmsplice, "vmsplice" },
-	{ SYS_mmap, "mmap" },
-	{ SYS_munmap, "munmap" },
-	{ SYS_clock_nanosleep, "clock_nanosleep" },
-	{ SYS_pidfd_getfd, "pidfd_getfd" },
-	{ SYS_fallocate, "fallocate" },
-};
-
-const char *glance_syscall(long nr)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(blocking_calls); i++)
-		if (blocking_calls[i].nr == nr)
-			return blocking_calls[i].name;
-	return NULL;
 }

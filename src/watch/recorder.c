@@ -113,6 +113,8 @@ void recorder_step(pid_t pid, const char *comm, const char *call, const char *fm
 	va_start(ap, fmt);
 	(void)vsnprintf(object, sizeof(object), fmt, ap);
 	va_end(ap);
+	/* The log first: whatever the front tells of an engine that was killed stands there too. */
+	log_debug(pid, "%s: %s", call, object);
 	step = &recorder->step;
 	if (step_lock(step, &sequence)) {
 		step->pid = pid;
@@ -124,7 +126,6 @@ void recorder_step(pid_t pid, const char *comm, const char *call, const char *fm
 		atomic_store(&step->sequence, sequence + 2);
 	}
 	atomic_fetch_add(&recorder->progress, 1);
-	log_debug(pid, "%s: %s", call, object);
 }
 
 void recorder_moved(uint64_t bytes)

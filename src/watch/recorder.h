@@ -82,6 +82,7 @@ struct recorder {
 	_Atomic pid_t restored_root;        /* restore: the root task once it exists */
 	_Atomic pid_t guard;                /* dump: the process that undoes what was done to sockets, the front's child */
 	atomic_bool guard_done;
+	_Atomic pid_t area_left;            /* dump: a task in which firn's area could not be unmapped; 0: none */
 	atomic_bool images_complete;        /* dump: committed; a failure from now on must keep the images */
 	atomic_bool restore_released;       /* restore: the tree runs and must no longer be killed */
 	char names[RECORDER_NAMES][RECORDER_NAME_SIZE];     /* see recorder_name_add(); "" is free */

@@ -16,6 +16,7 @@
 
 #include "base/cleanup.h"
 #include "watch/glance.h"
+#include "watch/patience.h"
 #include "watch/recorder.h"
 
 /* The kernel tells nobody when a task is no longer traced; it is looked at this often until it is so. */
@@ -39,7 +40,7 @@ static void look_at_all(pid_t engine, struct rollback_proof *p)
 
 		if (!tid)
 			continue;
-		glance(atomic_load(&recorder->targets[i].pid), tid, &g);
+		glance_status(atomic_load(&recorder->targets[i].pid), tid, &g);
 		p->checked++;
 		if (g.gone) {
 			p->gone++;
@@ -54,11 +55,11 @@ static void look_at_all(pid_t engine, struct rollback_proof *p)
 
 void rollback_prove(pid_t engine, int timeout_ms, struct rollback_proof *ret)
 {
-	uint64_t until = monotonic_ns() + (uint64_t)timeout_ms * 1000000;
+	struct patience patience = patience_begin((unsigned)timeout_ms);
 
 	for (;;) {
 		look_at_all(engine, ret);
-		if (!ret->held || monotonic_ns() >= until)
+		if (!ret->held || patience_is_over(&patience))
 			return;
 		pause_briefly();
 	}
@@ -116,22 +117,22 @@ static size_t kill_children(const pid_t *keep, size_t n_keep, bool known_only)
 
 size_t rollback_end_restored(const pid_t *keep, size_t n_keep, bool known_only, int timeout_ms)
 {
-	uint64_t until = monotonic_ns() + (uint64_t)timeout_ms * 1000000;
+	struct patience patience = patience_begin((unsigned)timeout_ms);
 	size_t left;
 
 	/* The children of a killed task become ours only when it is gone: until a round finds none. */
-	while ((left = kill_children(keep, n_keep, known_only)) > 0 && monotonic_ns() < until)
+	while ((left = kill_children(keep, n_keep, known_only)) > 0 && !patience_is_over(&patience))
 		pause_briefly();
 	return left;
 }
 
 bool rollback_await_guard(int timeout_ms)
 {
-	uint64_t until = monotonic_ns() + (uint64_t)timeout_ms * 1000000;
+	struct patience patience = patience_begin((unsigned)timeout_ms);
 	pid_t guard = atomic_load(&recorder->guard);
 
 	while (guard > 0 && waitpid(guard, NULL, WNOHANG | __WALL) == 0) {
-		if (monotonic_ns() >= until)
+		if (patience_is_over(&patience))
 			return false;
 		pause_briefly();
 	}
@@ -186,7 +187,7 @@ static void remove_name(const char *path)
 
 void rollback_remove_names(int timeout_ms)
 {
-	uint64_t until = monotonic_ns() + (uint64_t)timeout_ms * 1000000;
+	struct patience patience = patience_begin((unsigned)timeout_ms);
 	pid_t pid = have_names() ? fork() : -1;
 
 	if (pid == 0) {
@@ -196,7 +197,7 @@ void rollback_remove_names(int timeout_ms)
 		_exit(0);
 	}
 	while (pid > 0 && waitpid(pid, NULL, WNOHANG) == 0) {
-		if (monotonic_ns() >= until) {
+		if (patience_is_over(&patience)) {
 			(void)kill(pid, SIGKILL);
 			return;
 		}

@@ -4,16 +4,13 @@
 #include "watch/recorder.h"
 
 /*
- * The scribe drains the log ring.
- *
- * With a log file it is a process of its own, not a thread: the file may lie on a file system whose server is dead,
- * and a process with a thread in uninterruptible sleep is not reported to its parent when it ends. With the log on
- * standard error it is a thread of the front.
+ * The scribe drains the log ring. It is a process of its own, so that the log is complete up to the last record whoever is
+ * killed, front or engine or both; and since the log may lie on a file system whose server is dead: a process with a
+ * thread in uninterruptible sleep is not reported to its parent when it ends.
  */
 struct scribe {
-	pid_t pid;                      /* 0 = a thread */
+	pid_t pid;                      /* 0 = none */
 	int pidfd;
-	struct scribe_thread *thread;
 	bool clear;                     /* before the first call: a progress line may stand where the log's next line goes */
 };
 

@@ -16,12 +16,13 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "watch/patience.h"
 #include "watch/recorder.h"
 
 /* How long a cancelled operation waits for its job to see that and end by itself. */
-#define POLITE_NS 300000000ull
+#define POLITE_MS 300
 /* The longest job that undoing may need. */
-#define ROLLBACK_NS 1000000000ull
+#define ROLLBACK_MS 1000
 
 enum { WORKER_IDLE, WORKER_JOB, WORKER_DONE };
 
@@ -82,14 +83,17 @@ static int worker_start(struct error *e)
 /* Waits for the end of the job; -ECANCELED when the operation was cancelled and the job did not end soon after. */
 static int worker_wait(bool rolling_back)
 {
-	const struct timespec net = { 0, 50 * 1000000L };
-	uint64_t give_up = rolling_back ? monotonic_ns() + ROLLBACK_NS : 0;
+	const struct timespec net = { 0, PATIENCE_PAUSE_MS * 1000000L };
+	struct patience patience = patience_begin(ROLLBACK_MS);
+	bool limited = rolling_back;
 
 	while (atomic_load(&worker.state) != WORKER_DONE) {
 		(void)futex(&worker.state, FUTEX_WAIT, WORKER_JOB, &net);
-		if (!give_up && recorder_cancelled())
-			give_up = monotonic_ns() + POLITE_NS;
-		if (give_up && monotonic_ns() >= give_up && atomic_load(&worker.state) != WORKER_DONE)
+		if (!limited && recorder_cancelled()) {
+			limited = true;
+			patience = patience_begin(POLITE_MS);
+		}
+		if (limited && patience_is_over(&patience) && atomic_load(&worker.state) != WORKER_DONE)
 			return -ECANCELED;
 	}
 	return 0;

@@ -75,6 +75,10 @@ ENTRIES = [
     *each("syscalls", "untimed", "timed", "sigwait", criu="calls with a restart block end with EINTR"),
     *each("signals", "actions", "pending", "altstack", "handler"),
     *each("timers", "itimer", "posix", "alarm"),
+    Entry("clocks", ("host",)),
+    *each("clocks", "own", "behind", "nsfile", root_only=True),
+    Entry("clocks", ("points",), criu="a timer of a point in time is up to a second early"),
+    Entry("clocks", ("own_points",), root_only=True, criu="a timer of a point in time is up to a second early"),
     Entry("thread_state"),
     *each("futexes", "plain", "pi", "robust_pi", "waitv"),
     # hard to stop, to ask or to rebuild

@@ -475,21 +475,6 @@ def test_hostile_connections(name, program, firn, work):
     assert not succeeded or lock not in h.locks()
 
 
-def test_clock_that_goes_back(program, firn, work):
-    """As after a boot: the log says so, and the program goes on."""
-    import pycriu
-    w = program("timers", "posix")
-    w.dump(firn)
-    (w.images() / "firn.manifest").unlink()
-    with open(w.images() / "timens-0.img", "rb") as f:
-        image = pycriu.images.load(f)
-    image["entries"][0]["monotonic"]["tv_sec"] += 1000000
-    with open(w.images() / "timens-0.img", "wb") as f:
-        pycriu.images.dump(image, f)
-    assert "CLOCK_MONOTONIC goes back by" in w.restore(firn).log
-    w.finish()
-
-
 def text_of(data):
     """As pycriu has bytes."""
     return base64.encodebytes(data).decode()

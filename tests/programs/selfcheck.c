@@ -2,13 +2,17 @@
 /*
  * Threads that check themselves all the time: registers (general, x87, SSE, AVX) in user space and across system calls,
  * memory that they keep rewriting, signal masks, signals that must arrive exactly once. Whatever happens to the engine
- * that dumps it, this program must not notice. selfcheck FOLDER [PAGES]; writes the number of rounds to FOLDER/rounds.
+ * that dumps it, this program must not notice. selfcheck FOLDER [PAGES [tree]]; writes the number of rounds to
+ * FOLDER/rounds. As a tree it has a child besides, which it talks to, TCP and unix sockets, and timers.
  */
 #include "check.h"
 
 #include <cpuid.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/timerfd.h>
 
 #define SPINNERS 2
 #define SLEEPERS 4
@@ -196,7 +200,7 @@ static void count_signal(int sig, siginfo_t *si, void *context)
 }
 
 /* Queues real-time signals to the process; each must arrive once. */
-static void *send(void *arg)
+static void *queue_signals(void *arg)
 {
 	sigset_t mask;
 
@@ -220,9 +224,133 @@ static void *send(void *arg)
 	return NULL;
 }
 
+/* ---- the tree: a child, sockets and timers ---- */
+
+static int tcp[2], unix_pair[2], to_child[2], from_child[2];
+
+static void tcp_connect(void)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t len = sizeof(a);
+	int listener = (int)MUST(socket(AF_INET, SOCK_STREAM, 0));
+
+	MUST(bind(listener, (struct sockaddr *)&a, len));
+	MUST(listen(listener, 1));
+	MUST(getsockname(listener, (struct sockaddr *)&a, &len));
+	tcp[0] = (int)MUST(socket(AF_INET, SOCK_STREAM, 0));
+	MUST(connect(tcp[0], (struct sockaddr *)&a, len));
+	tcp[1] = (int)MUST(accept(listener, NULL, NULL));
+	close(listener);
+}
+
+static void child_begin(void)
+{
+	uint64_t number;
+
+	MUST(pipe(to_child));
+	MUST(pipe(from_child));
+	if (MUST(fork()))
+		return;
+	close(to_child[1]);
+	while (read(to_child[0], &number, sizeof(number)) == sizeof(number)) {
+		number = registers_survive(number, false) ? 0 : number + 1;
+		if (write(from_child[1], &number, sizeof(number)) != sizeof(number))
+			_exit(2);
+	}
+	_exit(0);
+}
+
+/* @number goes in at @in and comes out at @out as @want. */
+static void pass(int in, int out, uint64_t number, uint64_t want, const char *what)
+{
+	uint64_t got = 0;
+
+	if (write(in, &number, sizeof(number)) != sizeof(number) || read(out, &got, sizeof(got)) != sizeof(got) || got != want) {
+		FAIL("%s: %llu instead of %llu (%s)", what, (unsigned long long)got, (unsigned long long)want, strerror(errno));
+		stop = true;
+	}
+}
+
+static void *talk(void *arg)
+{
+	(void)arg;
+	for (uint64_t n = 1; !stop; n++) {
+		pass(tcp[n & 1], tcp[!(n & 1)], n, n, "TCP");
+		pass(unix_pair[n & 1], unix_pair[!(n & 1)], n, n, "unix socket");
+		pass(to_child[1], from_child[0], n, n + 1, "the child");
+		rounds++;
+	}
+	close(to_child[1]);
+	return NULL;
+}
+
+/* A timer that says too many ticks for the time that has passed is as wrong as one that stands still. */
+static void *tick(void *arg)
+{
+	struct itimerspec every = { .it_interval.tv_nsec = 2000000, .it_value.tv_nsec = 2000000 };
+	int fd = (int)MUST(timerfd_create(CLOCK_MONOTONIC, 0));
+	struct timespec begin, now;
+	uint64_t ticks = 0, n;
+
+	(void)arg;
+	clock_gettime(CLOCK_MONOTONIC, &begin);
+	MUST(timerfd_settime(fd, 0, &every, NULL));
+	while (!stop) {
+		if (read(fd, &n, sizeof(n)) != sizeof(n)) {
+			FAIL("timerfd: %s", strerror(errno));
+			break;
+		}
+		ticks += n;
+		clock_gettime(CLOCK_MONOTONIC, &now);
+		n = (uint64_t)((now.tv_sec - begin.tv_sec) * 500 + (now.tv_nsec - begin.tv_nsec) / 2000000);
+		if (ticks > n + 1) {
+			FAIL("%llu ticks in the time of %llu", (unsigned long long)ticks, (unsigned long long)n);
+			break;
+		}
+		rounds++;
+	}
+	stop = true;
+	return NULL;
+}
+
+static _Atomic long timer_ticks;
+
+static void count_tick(int sig)
+{
+	(void)sig;
+	timer_ticks++;
+}
+
+/* Sleeps on; the handler's signal goes to whatever thread has it unblocked. */
+static void *await_ticks(void *arg)
+{
+	struct sigevent event = { .sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGRTMIN + 2 };
+	struct itimerspec every = { .it_interval.tv_nsec = 3000000, .it_value.tv_nsec = 3000000 };
+	timer_t timer;
+
+	(void)arg;
+	signal(SIGRTMIN + 2, count_tick);
+	MUST(timer_create(CLOCK_MONOTONIC, &event, &timer));
+	MUST(timer_settime(timer, 0, &every, NULL));
+	while (!stop) {
+		long before = timer_ticks;
+
+		for (int i = 0; !stop && timer_ticks == before; i++) {
+			if (i == 10000) {
+				FAIL("the timer stands still");
+				stop = true;
+			}
+			sleep_ms(1);
+		}
+		rounds++;
+	}
+	return NULL;
+}
+
 int main(int argc, char **argv)
 {
-	pthread_t t[SPINNERS + SLEEPERS + 2];
+	pthread_t t[SPINNERS + SLEEPERS + 5];
+	bool tree = argc > 3 && !strcmp(argv[3], "tree");
 	struct sigaction sa = { .sa_sigaction = count_signal, .sa_flags = SA_SIGINFO | SA_RESTART };
 	unsigned a, b, c, d;
 	char text[64];
@@ -233,6 +361,11 @@ int main(int argc, char **argv)
 	if (argc > 2)
 		pages = (size_t)atol(argv[2]) + 64;
 	have_avx = __get_cpuid(1, &a, &b, &c, &d) && (c & bit_AVX) && (c & bit_OSXSAVE);
+	if (tree) {
+		tcp_connect();
+		MUST(socketpair(AF_UNIX, SOCK_STREAM, 0, unix_pair));
+		child_begin();
+	}
 	sigaction(SIGRTMIN, &sa, NULL);
 	/* the signal goes to this thread alone: the others keep it blocked */
 	sigemptyset(&block);
@@ -241,7 +374,12 @@ int main(int argc, char **argv)
 	for (int i = 0; i < SPINNERS + SLEEPERS; i++)
 		pthread_create(&t[n++], NULL, spin, (void *)(intptr_t)i);
 	pthread_create(&t[n++], NULL, remember, NULL);
-	pthread_create(&t[n++], NULL, send, NULL);
+	pthread_create(&t[n++], NULL, queue_signals, NULL);
+	if (tree) {
+		pthread_create(&t[n++], NULL, talk, NULL);
+		pthread_create(&t[n++], NULL, tick, NULL);
+		pthread_create(&t[n++], NULL, await_ticks, NULL);
+	}
 	pthread_sigmask(SIG_UNBLOCK, &block, NULL);
 	check_announce();
 	while (!check_triggered() && !stop) {
@@ -259,5 +397,7 @@ int main(int argc, char **argv)
 	stop = true;
 	for (int i = 0; i < n; i++)
 		pthread_join(t[i], NULL);
+	if (tree && waitpid(-1, &n, 0) > 0)
+		CHECK_EQ(n, 0, "how the child ended");
 	return check_end();
 }

@@ -14,6 +14,7 @@
 
 #include "kernel/features.h"
 #include "memory/plan.h"
+#include "memory/vdso.h"
 
 #define P PAGE_BYTES
 
@@ -600,29 +601,90 @@ static void test_copy_zero(void **state)
 	munmap(p, n * P);
 }
 
-static void test_vdso(void **state)
+static uint8_t *host_vdso(size_t *ret_len)
 {
 	struct memory_host h = { 0 };
 	uint8_t *copy;
-	size_t len;
 
-	(void)state;
 	assert_int_equal(memory_host_learn(&h), 0);
 	if (!h.vdso_start)
 		skip();
-	len = h.vdso_end - h.vdso_start;
-	copy = test_malloc(len);
-	memcpy(copy, (const void *)(uintptr_t)h.vdso_start, len);
-	assert_int_equal(vdso_same_symbols(copy, (const void *)(uintptr_t)h.vdso_start, len), 0);
+	*ret_len = h.vdso_end - h.vdso_start;
+	copy = test_malloc(*ret_len);
+	memcpy(copy, (const void *)(uintptr_t)h.vdso_start, *ret_len);
+	return copy;
+}
+
+static void test_vdso(void **state)
+{
+	const uint64_t old_at = 0x7f0000000000, new_at = 0x7f0000100000;
+	struct vdso_function f[VDSO_FUNCTIONS_MAX];
+	char name[VDSO_NAME_MAX];
+	size_t len, n;
+	uint8_t *ours = host_vdso(&len), *copy = test_malloc(len);
+
+	(void)state;
+	memcpy(copy, ours, len);
+	assert_int_equal(vdso_functions(ours, len, f, &n), 0);
+	assert_true(n >= 4);
+	assert_int_equal(vdso_lead(copy, len, old_at, ours, len, new_at, name), 0);
+	for (size_t i = 0; i < n; i++) {
+		int32_t rel;
+
+		if (copy[f[i].offset] != 0xe9 && vdso_stands_alone(f[i].name + strlen("__vdso_")))
+			continue;
+		assert_int_equal(copy[f[i].offset], 0xe9);
+		memcpy(&rel, copy + f[i].offset + 1, sizeof(rel));
+		assert_int_equal(rel, (int32_t)(new_at - old_at - 5));
+	}
 	/* Damaged in every byte, one after the other: no crash. */
 	for (size_t i = 0; i < len; i++) {
+		memcpy(copy, ours, len);
 		copy[i] ^= 0xff;
-		(void)vdso_same_symbols(copy, (const void *)(uintptr_t)h.vdso_start, len);
-		copy[i] ^= 0xff;
+		(void)vdso_lead(copy, len, old_at, ours, len, new_at, name);
 	}
 	memset(copy, 0, 64);
-	assert_int_equal(vdso_same_symbols(copy, (const void *)(uintptr_t)h.vdso_start, len), -EINVAL);
+	assert_int_equal(vdso_lead(copy, len, old_at, ours, len, new_at, name), -EINVAL);
 	test_free(copy);
+	test_free(ours);
+}
+
+/* Code that was written is called: a long jump, and functions that this kernel would lack. */
+static void test_vdso_code(void **state)
+{
+	uint8_t *code = mmap(NULL, 2 * P, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	long (*function)(uint64_t, uint64_t, uint64_t, uint64_t, uint64_t);
+	uint64_t far = 0x100000000000, filled = 0;
+	struct timespec ts = { 0 };
+	uint8_t *there;
+
+	(void)state;
+	if (code == MAP_FAILED)
+		skip();
+	memcpy(&function, &code, sizeof(function));
+	assert_int_equal(vdso_write_call(code, 7, "clock_gettime"), -ENOSPC);
+	assert_int_equal(vdso_write_call(code, 64, "unheard_of"), -ENOSYS);
+	assert_int_equal(vdso_write_call(code, 8, "clock_gettime"), 0);
+	assert_int_equal(function(CLOCK_MONOTONIC, (uintptr_t)&ts, 0, 0, 0), 0);
+	assert_true(ts.tv_sec > 0 || ts.tv_nsec > 0);
+	assert_int_equal(vdso_write_call(code, 64, "getrandom"), 0);
+	assert_int_equal(function((uintptr_t)&filled, sizeof(filled), 0, 0, 0), sizeof(filled));
+	assert_int_equal(function(0, 0, 0, (uintptr_t)&filled, UINT64_MAX), -ENOSYS);
+
+	there = mmap((void *)(uintptr_t)far, P, PROT_READ | PROT_WRITE | PROT_EXEC,
+		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+	if ((uintptr_t)there != far)
+		skip();
+	memcpy(there, "\xb8\x2a\x00\x00\x00\xc3", 6); /* mov $42, %eax; ret */
+	assert_int_equal(vdso_write_jump(code, 13, (uintptr_t)code, far), -ENOSPC);
+	assert_int_equal(vdso_write_jump(code, 14, (uintptr_t)code, far), 0);
+	assert_int_equal(function(0, 0, 0, 0, 0), 42);
+	assert_int_equal(vdso_write_jump(code, 4, (uintptr_t)code, (uintptr_t)code + P), -ENOSPC);
+	assert_int_equal(vdso_write_jump(code, 5, (uintptr_t)code, (uintptr_t)code + P), 0);
+	memcpy(code + P, "\xb8\x2b\x00\x00\x00\xc3", 6); /* mov $43, %eax; ret */
+	assert_int_equal(function(0, 0, 0, 0, 0), 43);
+	munmap(there, P);
+	munmap(code, 2 * P);
 }
 
 int main(void)
@@ -644,6 +706,7 @@ int main(void)
 		cmocka_unit_test(test_copy),
 		cmocka_unit_test(test_copy_zero),
 		cmocka_unit_test(test_vdso),
+		cmocka_unit_test(test_vdso_code),
 	};
 
 	return cmocka_run_group_tests_name("memory", tests, NULL, NULL);

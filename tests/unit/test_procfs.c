@@ -17,6 +17,7 @@
 #include "base/text.h"
 #include "kernel/frozen_group.h"
 #include "kernel/procfs.h"
+#include "kernel/syscalls.h"
 
 #define TEXT(s) (s), sizeof(s) - 1
 
@@ -415,6 +416,30 @@ static void test_timers(void **state)
 	arena_release(&a);
 }
 
+static void test_timens_offsets(void **state)
+{
+	static const char text[] = "monotonic      100000         0\nboottime           -2 500000000\n";
+	static const char *const bad[] = { "",
+					   "monotonic 1 2\n",
+					   "monotonic 1 2\nboottime 1\n",
+					   "monotonic 1 2\nboottime 1 -1\n",
+					   "monotonic 1 1000000000\nboottime 1 2\n",
+					   "monotonic 9223372037 0\nboottime 1 2\n",
+					   "boottime 1 2\nmonotonic 1 2\n",
+					   "monotonic 1 2\nboottime 1 2\nx" };
+	struct proc_timens_offsets o = { 7, 7 };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_int_equal(parse_proc_timens_offsets(bad[i], strlen(bad[i]), &o), -EINVAL);
+	for (size_t len = 0; len < sizeof(text) - 1; len++)
+		assert_int_equal(parse_proc_timens_offsets(text, len, &o), -EINVAL);
+	assert_int_equal(o.monotonic, 7);
+	assert_int_equal(parse_proc_timens_offsets(TEXT(text), &o), 0);
+	assert_int_equal(o.monotonic, 100000000000000);
+	assert_int_equal(o.boottime, -1500000000);
+}
+
 static void test_auxv(void **state)
 {
 	static const uint64_t values[] = { 33, 0x7fff12345000, 6, 4096, 0, 0, 1, 2 };
@@ -539,9 +564,72 @@ static void test_read_limit(void **state)
 	assert_int_equal(strlen(text), len);
 }
 
+static void test_syscall(void **state)
+{
+	static const char waits[] = "230 0x0 0x0 0x7ffc65d65160 0x7ffc65d651a0 0x0 0x0 0x7ffc65d65148 0x7f1e2d8db503\n";
+	static const char *const broken[] = { "", "x", "230", "230 0x0 0x0", "230 1 2 3 4 5 6 7 8", "99999999999 0x0" };
+	static const uint64_t at[6] = { (uint64_t)-100, 0x7f00, 0x7f10, 0x100 };
+	struct proc_syscall s;
+	char text[128];
+
+	(void)state;
+	assert_int_equal(parse_proc_syscall(waits, sizeof(waits) - 1, &s), 0);
+	assert_int_equal(s.nr, 230);
+	assert_int_equal(s.args[3], 0x7ffc65d651a0);
+	assert_int_equal(parse_proc_syscall("running\n", 8, &s), 0);
+	assert_int_equal(s.nr, -1);
+	assert_int_equal(parse_proc_syscall("-1 0x7ffc65d65148 0x7f1e2d8db503\n", 33, &s), 0);
+	assert_int_equal(s.nr, -1);
+	for (size_t i = 0; i < sizeof(broken) / sizeof(broken[0]); i++)
+		assert_int_equal(parse_proc_syscall(broken[i], strlen(broken[i]), &s), -EINVAL);
+	assert_string_equal(syscall_name(230), "clock_nanosleep");
+	assert_string_equal(syscall_name(462), "mseal");
+	assert_string_equal(syscall_name(9999), "syscall_9999");
+	assert_string_equal(syscall_name(-5), "syscall_-5");
+	(void)syscall_format(262, at, text, sizeof(text));
+	assert_string_equal(text, "newfstatat(AT_FDCWD, 0x7f00, 0x7f10, 0x100)");
+	assert_int_equal(syscall_format(262, at, text, 12), 11);
+	assert_string_equal(text, "newfstatat(");
+	(void)syscall_format_result(-2, text, sizeof(text));
+	assert_string_equal(text, "= -2 ENOENT");
+	(void)syscall_format_result(0x7f0000001000, text, sizeof(text));
+	assert_string_equal(text, "= 0x7f0000001000");
+}
+
+static void test_locks_table(void **state)
+{
+	static const char text[] = "1: POSIX  ADVISORY  WRITE 13302 fe:00:11011021 5 14\n"
+				   "1: -> POSIX  ADVISORY  WRITE 13466 fe:00:11011021 0 EOF\n"
+				   "2: DELEG  ACTIVE    READ  77 fe:00:9 0 EOF\n"
+				   "3: OFDLCK ADVISORY  READ -1 00:1a:8 0 EOF\n"
+				   "4: FLOCK  ADVISORY  WRITE 99999999999 fe:00:1 0 EOF\n"
+				   "5: FLOCK  ADVISORY  UNLCK 7 fe:00:1 0 EOF\n"
+				   "6: LEASE  BREAKING  UNLCK 7 fe:00:1 0 EOF\n";
+	struct arena a = { 0 };
+	struct proc_lock *locks;
+	uint32_t connection;
+	size_t n;
+
+	(void)state;
+	assert_int_equal(parse_proc_locks(text, sizeof(text) - 1, &a, &locks, &n), 0);
+	assert_int_equal(n, 4);
+	assert_true(locks[3].breaking && locks[3].type == F_UNLCK);
+	assert_true(locks[0].pid == 13302 && locks[0].dev_major == 0xfe && locks[0].ino == 11011021 &&
+		    !locks[0].waiting);
+	assert_true(locks[1].pid == 13466 && locks[1].waiting);
+	assert_true(locks[2].pid == -1 && locks[2].dev_minor == 0x1a && locks[2].sort == LOCK_SORT_OFD);
+	arena_release(&a);
+	assert_int_equal(parse_fdinfo_fuse("lock:\t1: x\nfuse_connection:\t39\n", &connection), 0);
+	assert_int_equal(connection, 39);
+	assert_int_equal(parse_fdinfo_fuse("", &connection), -EINVAL);
+	assert_int_equal(parse_fdinfo_fuse("fuse_connection:\t-1\n", &connection), -EINVAL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_syscall),
+		cmocka_unit_test(test_locks_table),
 		cmocka_unit_test(test_text_numbers),
 		cmocka_unit_test(test_text_unescape),
 		cmocka_unit_test(test_stat),
@@ -556,6 +644,7 @@ int main(void)
 		cmocka_unit_test(test_32bit),
 		cmocka_unit_test(test_cgroup),
 		cmocka_unit_test(test_timers),
+		cmocka_unit_test(test_timens_offsets),
 		cmocka_unit_test(test_auxv),
 		cmocka_unit_test(test_self),
 		cmocka_unit_test(test_self_timer_and_child),

@@ -5,9 +5,11 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include "watch/progress.h"
@@ -109,23 +111,94 @@ static void test_glance(void **state)
 
 static void test_mount_of_path(void **state)
 {
-	static const char text[] = "21 1 0:19 / / rw - ext4 /dev/sda rw\n"
-				   "22 21 0:20 / /mnt/nfs rw,noatime shared:5 - nfs4 server:/x rw\n"
-				   "23 21 0:21 / /mnt/nfsother rw - tmpfs none rw\n"
-				   "24 22 0:22 / /mnt/nfs rw - fuse.sshfs h:/ rw\n"
-				   "broken line\n25 1 2\n";
-	char type[16], point[32];
+	const struct proc_mount mounts[] = {
+		{ .mountpoint = "/", .fstype = "ext4" },
+		{ .mountpoint = "/mnt/nfs", .fstype = "nfs4" },
+		{ .mountpoint = "/mnt/nfsother", .fstype = "tmpfs" },
+		{ .mountpoint = "/mnt/nfs", .fstype = "fuse.sshfs" },
+	};
 
 	(void)state;
-	assert_true(mount_of_path(text, "/mnt/nfs/x", type, sizeof(type), point, sizeof(point)));
-	assert_string_equal(type, "fuse.sshfs");
-	assert_string_equal(point, "/mnt/nfs");
-	assert_true(mount_of_path(text, "/mnt/nfsother", type, sizeof(type), point, sizeof(point)));
-	assert_string_equal(type, "tmpfs");
-	assert_true(mount_of_path(text, "/mnt/nf", type, sizeof(type), point, sizeof(point)));
-	assert_string_equal(type, "ext4");
-	assert_false(mount_of_path("", "/x", type, sizeof(type), point, sizeof(point)));
-	assert_false(mount_of_path("no newline", "/x", type, sizeof(type), point, sizeof(point)));
+	assert_string_equal(mount_of_path(mounts, 4, "/mnt/nfs/x")->fstype, "fuse.sshfs");
+	assert_string_equal(mount_of_path(mounts, 4, "/mnt/nfs on nfs4")->fstype, "fuse.sshfs");
+	assert_string_equal(mount_of_path(mounts, 4, "/mnt/nfsother")->fstype, "tmpfs");
+	assert_string_equal(mount_of_path(mounts, 4, "/mnt/nf")->fstype, "ext4");
+	assert_null(mount_of_path(mounts, 4, "pipe:[7]"));
+	assert_null(mount_of_path(mounts, 0, "/x"));
+}
+
+/* A dead FUSE mount and a lock, as text and as JSON; foreign names do no harm. */
+static void test_object(void **state)
+{
+	struct stall_facts *f = malloc(sizeof(*f));
+	struct stall_object *o = &f->object;
+	char text[8192], *json;
+	size_t len;
+
+	(void)state;
+	fill(f);
+	*o = (struct stall_object){ .pid = 126,
+				    .fd = 14,
+				    .path = "/mnt/fuse/x",
+				    .mounted = true,
+				    .mnt_id = 40,
+				    .dev_minor = 45,
+				    .fs_type = "fuse.sshfs",
+				    .mount_point = "/mnt/fuse",
+				    .source = "host:\"/\n",
+				    .fuse = true,
+				    .waiting = 3,
+				    .n_servers = 1,
+				    .n_holders = 2 };
+	o->servers[0] = (struct glance){ .pid = 90, .tid = 90, .name = "sshfs", .state = 'T' };
+	o->holders[0] = (struct stall_holder){ .pid = 91, .name = "dpkg", .sort = LOCK_SORT_POSIX, .type = F_WRLCK };
+	o->holders[1] = (struct stall_holder){ .pid = -1, .sort = LOCK_SORT_OFD, .type = F_RDLCK };
+	strcpy(f->unfinished, "the \"tasks\"");
+	(void)stall_compose(f, "let every task go", text, sizeof(text));
+	assert_non_null(strstr(text, "mount        fuse.sshfs on /mnt/fuse from host"));
+	assert_non_null(strstr(text, "server       FUSE connection 45, 3 requests without an answer\n"));
+	assert_non_null(strstr(text, "perhaps pid 90 (sshfs): T (stopped)\n"));
+	assert_non_null(strstr(text, "lock         POSIX lock for writing, held by pid 91 (dpkg)\n"));
+	assert_non_null(strstr(text, "lock for reading, held by a process that is not known\n"));
+	assert_non_null(strstr(text, "not seen     the \"tasks\""));
+	assert_non_null(strstr(text, "echo 1 > /sys/fs/fuse/connections/45/abort\n"));
+	json = stall_compose_json(f, "let every task go", &len);
+	assert_non_null(json);
+	assert_int_equal(len, strlen(json));
+	assert_ptr_equal(strchr(json, '\n'), json + len - 1);
+	assert_non_null(strstr(json, "{\"format\": 1, \"report\": \"stall\", "));
+	assert_non_null(strstr(json, "\"source\": \"host:\\\"/\\u000a\"}"));
+	assert_non_null(strstr(json,
+			       "\"fuse\": {\"connection\": 45, \"waiting\": 3, \"servers_sure\": false, "
+			       "\"servers\": [{\"pid\": 90, \"tid\": 90, \"name\": \"sshfs\", \"state\": \"T\"}]}"));
+	assert_non_null(strstr(json, "\"breaking\": false, \"writing\": false, \"pid\": null, \"name\": null}]"));
+	assert_non_null(strstr(json, "\"stack\": [\"request_wait_answer\", \"fuse_simple_request\"]"));
+	free(json);
+	free(f);
+}
+
+/* This process itself: its own file, its own lock. */
+static void test_own_object(void **state)
+{
+	struct stall_object *o = malloc(sizeof(*o));
+	char path[] = "/tmp/firn-test-XXXXXX";
+	int fd = mkstemp(path);
+
+	(void)state;
+	assert_true(fd >= 0);
+	assert_int_equal(flock(fd, LOCK_EX), 0);
+	assert_true(stall_object_of_fd(getpid(), fd, o));
+	assert_string_equal(o->path, path);
+	assert_true(o->mounted && o->ino);
+	stall_find_holders(o);
+	assert_int_equal(o->n_holders, 1);
+	assert_int_equal(o->holders[0].pid, getpid());
+	assert_int_equal(o->holders[0].sort, LOCK_SORT_FLOCK);
+	assert_true(stall_object_of_path(path, o));
+	assert_false(stall_object_of_fd(getpid(), 1 << 20, o));
+	(void)unlink(path);
+	close(fd);
+	free(o);
 }
 
 static void test_deadlines(void **state)
@@ -186,8 +259,10 @@ static void test_lines(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_compose),	  cmocka_unit_test(test_explain),	cmocka_unit_test(test_glance),
-		cmocka_unit_test(test_deadlines), cmocka_unit_test(test_mount_of_path), cmocka_unit_test(test_lines),
+		cmocka_unit_test(test_compose),	      cmocka_unit_test(test_explain),
+		cmocka_unit_test(test_glance),	      cmocka_unit_test(test_object),
+		cmocka_unit_test(test_own_object),    cmocka_unit_test(test_deadlines),
+		cmocka_unit_test(test_mount_of_path), cmocka_unit_test(test_lines),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
