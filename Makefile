@@ -8,7 +8,7 @@ PYTEST_FLAGS ?=
 FUZZ_SECONDS ?= 60
 PYTHON ?= /usr/bin/python3
 
-.PHONY: all build-deps test-deps bench-deps demo test unit integration long matrix bench fuzz install format clean
+.PHONY: all build-deps test-deps bench-deps demo test unit integration zoo long matrix bench fuzz install format clean
 .NOTPARALLEL:
 
 all: $(BUILD)/build.ninja
@@ -48,11 +48,15 @@ unit: $(BUILD_ASAN)/build.ninja
 	UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 meson test -C $(BUILD_ASAN) --suite unit --no-rebuild --print-errorlogs
 
 integration:
-	FIRN_BUILD=$(abspath $(BUILD)) $(PYTHON) -m pytest -p no:cacheprovider -q tests/integration $(PYTEST_FLAGS)
+	FIRN_BUILD=$(abspath $(BUILD)) $(PYTHON) -m pytest -p no:cacheprovider -q tests/integration tests/zoo $(PYTEST_FLAGS)
+
+# Every known way of getting stuck, one after the other; the table goes into docs/hangs.md.
+zoo: all
+	FIRN_BUILD=$(abspath $(BUILD)) $(PYTHON) -m pytest -p no:cacheprovider -q tests/zoo --zoo-table docs/hangs.md $(PYTEST_FLAGS)
 
 # What takes too long for every run: 1,000 kills of the engine.
 long: all
-	FIRN_BUILD=$(abspath $(BUILD)) $(PYTHON) -m pytest -p no:cacheprovider -q tests/integration -m long $(PYTEST_FLAGS)
+	FIRN_BUILD=$(abspath $(BUILD)) $(PYTHON) -m pytest -p no:cacheprovider -q tests/integration tests/zoo -m long $(PYTEST_FLAGS)
 
 # Which programs go from firn to CRIU and back, into docs/images.md.
 matrix: test-deps

@@ -2,12 +2,14 @@
 #include "dump/precheck.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 
 #include "aspects/aspect.h"
 #include "base/cleanup.h"
+#include "kernel/frozen_group.h"
 #include "kinds/kind.h"
 #include "memory/memory.h"
 #include "namespaces/time.h"
@@ -17,27 +19,31 @@
 #define VFORK_NS 500000000ull
 
 /*
- * A task in a frozen control group can be stopped (version 2) but makes no call until it is thawed. Where it sleeps is
- * the one sign of it that belongs to the task: __refrigerator() with version 1 and do_freezer_trap(), mostly inlined into
- * get_signal(), with version 2. A task that is stopped is in do_signal_stop() and in state T.
+ * A task in a frozen control group can be stopped (version 2) or not (version 1), and makes no call until it is thawed. Where
+ * the group cannot be seen, as from another cgroup namespace, the one sign that belongs to the task is where it sleeps:
+ * __refrigerator() with version 1 before Linux 6.1 and do_freezer_trap(), mostly inlined into get_signal(), with version 2. A
+ * task that is stopped is in do_signal_stop() and in state T.
  */
-static int check_thawed(struct operation *op, const struct task *t)
+static int check_thawed(struct operation *op, const struct task *t, struct group_mounts *mounts)
 {
 	static const char *const frozen_in[] = { "__refrigerator", "do_freezer_trap", "get_signal" };
-	char where[64];
+	char where[64], folder[PATH_MAX];
+	const char *in = NULL;
 
+	recorder_step(t->pid, t->comm, "read", "/proc/%d/cgroup", t->pid);
+	if (frozen_group_of(t->proc_fd, mounts, &op->arena, folder, sizeof(folder)) > 0)
+		in = folder;
 	recorder_step(t->pid, t->comm, "read", "/proc/%d/wchan", t->pid);
-	if (read_proc_wchan(t->proc_fd, where, sizeof(where)) < 0)
+	if (!in && t->stat.state != 'T' && t->stat.state != 't' &&
+	    read_proc_wchan(t->proc_fd, where, sizeof(where)) == 0)
+		for (size_t i = 0; i < ARRAY_SIZE(frozen_in); i++)
+			in = strcmp(where, frozen_in[i]) == 0 ? "seen by where it sleeps" : in;
+	if (!in)
 		return 0;
-	for (size_t i = 0; i < ARRAY_SIZE(frozen_in); i++)
-		if (strcmp(where, frozen_in[i]) == 0 && t->stat.state != 'T' && t->stat.state != 't') {
-			(void)error_raise(op->error, EOPNOTSUPP,
-					  "pid %d (%s) is in a frozen control group, where it cannot answer", t->pid,
-					  t->comm);
-			error_hint(op->error, "Thaw the group for the dump (cgroup.freeze, freezer.state).");
-			return -EOPNOTSUPP;
-		}
-	return 0;
+	(void)error_raise(op->error, EOPNOTSUPP,
+			  "pid %d (%s) is in a frozen control group (%s), where it cannot answer", t->pid, t->comm, in);
+	error_hint(op->error, "Thaw the group for the dump (cgroup.freeze, freezer.state).");
+	return -EOPNOTSUPP;
 }
 
 static bool in_vfork(const struct thread *t)
@@ -47,7 +53,8 @@ static bool in_vfork(const struct thread *t)
 	struct proc_stat stat;
 	char where[64];
 
-	if (read_proc_stat(t->proc_fd, &stat) < 0 || stat.state != 'D' || read_proc_wchan(t->proc_fd, where, sizeof(where)) < 0)
+	if (read_proc_stat(t->proc_fd, &stat) < 0 || stat.state != 'D' ||
+	    read_proc_wchan(t->proc_fd, where, sizeof(where)) < 0)
 		return false;
 	for (size_t i = 0; i < ARRAY_SIZE(waits_in); i++)
 		if (strcmp(where, waits_in[i]) == 0)
@@ -65,17 +72,19 @@ static int check_vfork(struct operation *op, const struct thread *t)
 
 	if (t->status.state != 'D')
 		return 0;
-	recorder_step(t->task->pid, t->task->comm, "read", "/proc/%d/task/%d/wchan, until its vfork() is done", t->task->pid,
-		      t->tid);
+	recorder_step(t->task->pid, t->task->comm, "read", "/proc/%d/task/%d/wchan, until its vfork() is done",
+		      t->task->pid, t->tid);
 	while (in_vfork(t) && !recorder_cancelled()) {
 		const struct timespec pause = { 0, 2000000 };
 
 		if (monotonic_ns() >= until) {
-			(void)error_raise(op->error, EOPNOTSUPP,
-					  "pid %d (%s), thread %d waits for its child of a vfork(), and cannot be stopped until "
-					  "that calls exec() or ends",
-					  t->task->pid, t->task->comm, t->tid);
-			error_hint(op->error, "Try again when the child has called exec(); it is one of the processes below %d.",
+			(void)error_raise(
+				op->error, EOPNOTSUPP,
+				"pid %d (%s), thread %d waits for its child of a vfork(), and cannot be stopped until "
+				"that calls exec() or ends",
+				t->task->pid, t->task->comm, t->tid);
+			error_hint(op->error,
+				   "Try again when the child has called exec(); it is one of the processes below %d.",
 				   t->task->pid);
 			return -EOPNOTSUPP;
 		}
@@ -105,9 +114,9 @@ static int check_untraced(struct operation *op, const struct task *t)
 	return 0;
 }
 
-static int check_task(struct operation *op, struct task *t)
+static int check_task(struct operation *op, struct task *t, struct group_mounts *mounts)
 {
-	int r = refusal_note(op, check_thawed(op, t));
+	int r = refusal_note(op, check_thawed(op, t, mounts));
 
 	for (size_t i = 0; i < t->n_threads && r == 0; i++)
 		r = refusal_note(op, check_vfork(op, &t->threads[i]));
@@ -156,6 +165,7 @@ static void count(const struct operation *op, struct look *ret)
 int precheck_look(struct operation *op, bool estimate, struct look *ret)
 {
 	uint64_t since = monotonic_ns();
+	struct group_mounts mounts = { 0 };
 	int r = tree_walk(op);
 
 	if (r == 0)
@@ -167,7 +177,7 @@ int precheck_look(struct operation *op, bool estimate, struct look *ret)
 	if (r == 0)
 		r = tree_collect_sharing(op);
 	for (size_t i = 0; i < op->tree.n_tasks && r == 0; i++)
-		r = check_task(op, op->tree.tasks[i]);
+		r = check_task(op, op->tree.tasks[i], &mounts);
 	if (r == 0)
 		r = files_collect(op);
 	for (size_t i = 0; i < op->tree.n_tasks && r == 0; i++) {

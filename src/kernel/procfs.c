@@ -331,6 +331,25 @@ int read_proc_auxv(int dirfd, struct arena *a, uint64_t **ret, size_t *ret_n)
 	return n < 0 ? (int)n : parse_proc_auxv(buf, (size_t)n, a, ret, ret_n);
 }
 
+/* Types are small numbers; the first value is the address of the vdso or of its entry, which is not 0. */
+bool parse_proc_auxv_32bit(const char *text, size_t len)
+{
+	uint32_t words[2];
+
+	if (len < sizeof(words))
+		return false;
+	memcpy(words, text, sizeof(words));
+	return words[0] != 0 && words[1] != 0;
+}
+
+bool read_proc_auxv_32bit(int dirfd)
+{
+	char buf[PROCFS_RECORD_SIZE];
+	long n = procfs_read_record(dirfd, "auxv", buf, sizeof(buf));
+
+	return n > 0 && parse_proc_auxv_32bit(buf, (size_t)n);
+}
+
 int read_proc_wchan(int dirfd, char *ret, size_t size)
 {
 	long n = procfs_read_record(dirfd, "wchan", ret, size);

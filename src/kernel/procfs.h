@@ -236,5 +236,10 @@ int read_proc_number(int dirfd, const char *name, int base, long long *ret);
  * task without an address space. */
 int parse_proc_auxv(const char *text, size_t len, struct arena *a, uint64_t **ret, size_t *ret_n);
 int read_proc_auxv(int dirfd, struct arena *a, uint64_t **ret, size_t *ret_n);
+/* Is it the auxv of a 32-bit program, with words of 4 bytes? It says so without a look at the executable, which may be on a
+ * server that does not answer. */
+bool parse_proc_auxv_32bit(const char *text, size_t len);
+/* false also when it cannot be read. */
+bool read_proc_auxv_32bit(int dirfd);
 /* wchan: the kernel function that a task sleeps in; "0" when it runs, or when that is not to be known. */
 int read_proc_wchan(int dirfd, char *ret, size_t size);

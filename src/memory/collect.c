@@ -2,8 +2,10 @@
 #include <elf.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <syscall.h>
 #include <unistd.h>
 
@@ -35,6 +37,25 @@ static int refuse_area(struct operation *op, struct task *t, const struct proc_m
 	return -EOPNOTSUPP;
 }
 
+/*
+ * Before the freeze: does every mapped file answer? One on a dead server holds up the look over the running tree then, and not
+ * the frozen tree. What cannot be asked is asked again when it stands still.
+ */
+static void ask_mapped_files(const struct task *t, const struct proc_map *maps, size_t n)
+{
+	for (size_t i = 0; i < n && !recorder_cancelled(); i++) {
+		const struct proc_map *m = &maps[i];
+		struct stat st;
+		char name[64];
+
+		if (!m->inode || m->path[0] != '/' || (i > 0 && strcmp(m->path, m[-1].path) == 0))
+			continue;
+		recorder_step(t->pid, t->comm, "fstatat", "mapping %" PRIx64 " → %s", m->start, m->path);
+		(void)snprintf(name, sizeof(name), "map_files/%" PRIx64 "-%" PRIx64, m->start, m->end);
+		(void)fstatat(t->proc_fd, name, &st, 0);
+	}
+}
+
 int memory_check(struct operation *op, struct task *t)
 {
 	struct proc_map *maps = t->maps;
@@ -45,8 +66,11 @@ int memory_check(struct operation *op, struct task *t)
 	if (t->state == TASK_ZOMBIE || t->state == TASK_GONE || (t->mm_owner && t->mm_owner != t))
 		return 0;
 	r = memory_plan_get(op, &plan);
-	if (r >= 0 && !maps)
+	if (r >= 0 && !maps) {
 		r = read_areas(op, t, &maps, &n);
+		if (r == 0)
+			ask_mapped_files(t, maps, n);
+	}
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < n; i++) {
@@ -102,7 +126,8 @@ static int add_area(struct operation *op, struct task *t, const struct proc_map 
 	l->map = m;
 	r = add_name(op, m, v);
 	if (r < 0)
-		return error_raise(op->error, ENOMEM, "pid %d (%s): no memory for the names of its areas", t->pid, t->comm);
+		return error_raise(op->error, ENOMEM, "pid %d (%s): no memory for the names of its areas", t->pid,
+				   t->comm);
 	if (sort == SORT_SHARED_ANON) {
 		r = shared_for_area(op, t, m, v, &l->shared);
 		if (r >= 0)

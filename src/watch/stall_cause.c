@@ -83,13 +83,13 @@ static const struct stall_cause slow_disk = {
 };
 
 /*
- * What the kernel's function names betray, looked for in the stack and wchan of the engine's thread. The first match
+ * What the kernel's function names betray, looked for in the stack and wchan of the engine's thread, then of a task in state D. The first match
  * wins: file systems before the generic waits that they use.
  */
 static const struct {
 	const char *function;
 	const struct stall_cause *why;
-} engine_waits[] = {
+} waits[] = {
 	{ "fuse_", &fuse },
 	{ "request_wait_answer", &fuse },
 	{ "nfs", &nfs },
@@ -166,6 +166,17 @@ static bool explain_task(const struct stall_facts *f, struct stall_cause *ret)
 		ret->advice = "try again when the child has done so";
 		return true;
 	}
+	/* wait() for a first thread that was killed returns once all other threads were waited for, and they are not. */
+	if (task->state == 'Z' && f->verdict == VERDICT_STALL) {
+		ret->cause = "the task was killed while firn worked in it";
+		ret->advice = "see who killed it (the kernel's log tells of kills for want of memory), then try again";
+		return true;
+	}
+	for (size_t i = 0; task->state == 'D' && i < ARRAY_SIZE(waits); i++)
+		if (waits_in(task, waits[i].function)) {
+			*ret = *waits[i].why;
+			return true;
+		}
 	if (task->state == 'D') {
 		ret->cause = "the task itself is in uninterruptible sleep in the kernel, where nothing can stop it";
 		ret->advice = "see what it waits for (its system call and kernel function above): most often a file "
@@ -189,9 +200,9 @@ struct stall_cause stall_explain(const struct stall_facts *f)
 		"slow",
 	};
 
-	for (size_t i = 0; i < ARRAY_SIZE(engine_waits); i++)
-		if (waits_in(&f->engine, engine_waits[i].function))
-			return *engine_waits[i].why;
+	for (size_t i = 0; i < ARRAY_SIZE(waits); i++)
+		if (waits_in(&f->engine, waits[i].function))
+			return *waits[i].why;
 	for (size_t i = 0; f->engine.state == 'D' && i < ARRAY_SIZE(file_systems); i++)
 		if (strncmp(f->object.fs_type, file_systems[i].type, strlen(file_systems[i].type)) == 0)
 			return *file_systems[i].why;

@@ -178,14 +178,14 @@ def ended_within(pid, timeout):
         os.close(fd)
 
 
-def run(argv, timeout=ENGINE_TIMEOUT, log_path=None, cwd=None, env=None, pass_fds=()):
+def run(argv, timeout=ENGINE_TIMEOUT, log_path=None, cwd=None, env=None, pass_fds=(), preexec_fn=None):
     """Runs an engine to its end; one that does not end is a failure that shows where it stood."""
     begin = time.monotonic()
     with tempfile.TemporaryFile("w+", errors="replace") as out, \
             tempfile.TemporaryFile("w+", errors="replace") as err:
         # Files, not pipes: a restored process that keeps the output open must not look like an engine that hangs.
         p = subprocess.Popen([str(a) for a in argv], stdin=subprocess.DEVNULL, stdout=out, stderr=err, cwd=cwd,
-                             env=env, start_new_session=True, pass_fds=pass_fds)
+                             env=env, start_new_session=True, pass_fds=pass_fds, preexec_fn=preexec_fn)
         if ended_within(p.pid, timeout):
             code = p.wait()
         else:

@@ -3,21 +3,17 @@
 behind."""
 
 import base64
-import contextlib
-import ctypes
 import os
 import random
 import re
 import shutil
-import signal
 import struct
 import subprocess
 
 import pytest
 
 import firn_harness as h
-
-LIBC = ctypes.CDLL(None, use_errno=True)
+from situations import mounted, traced
 
 
 def refused(outcome, *words, codes=(1, 2, 3, 4, 6)):
@@ -53,10 +49,6 @@ def test_itself(firn, work):
     refused(outcome, "itself|own")
 
 
-def test_ancestor(firn, work):
-    refused(firn.dump(os.getpid(), work / "images"), os.getpid(), "ancestor|parent|started")
-
-
 def test_init(firn, work):
     refused(firn.dump(1, work / "images"))
 
@@ -74,24 +66,6 @@ def test_thread_instead_of_process(program, firn):
     tid = [t for t in h.threads(w.pid) if t != w.pid][0]
     refused(firn.dump(tid, w.images()), tid, "thread")
     untouched(w)
-
-
-def test_zombie(start, firn, work):
-    w = start(["/bin/true"])
-    h.wait_for(lambda: h.state(w.pid) == "Z", "a zombie")
-    refused(firn.dump(w.pid, work / "images"), w.pid, "zombie|ended|exited|dead")
-
-
-@contextlib.contextmanager
-def traced(pid):
-    assert LIBC.ptrace(0x4206, pid, None, None) == 0  # PTRACE_SEIZE
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGSTOP)
-        h.wait_for(lambda: h.state(pid) in "tT", "stopped for the detach")
-        assert LIBC.ptrace(17, pid, None, None) == 0  # PTRACE_DETACH
-        os.kill(pid, signal.SIGCONT)
 
 
 def test_traced_task(program, firn):
@@ -141,19 +115,6 @@ def test_folder_is_a_file(program, firn, work):
     untouched(w)
 
 
-@contextlib.contextmanager
-def mounted(work, *options):
-    path = work.parent / "mounted"
-    path.mkdir(exist_ok=True)
-    done = subprocess.run(["mount", "-t", "tmpfs", *options, "firn-test", path], capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"mount: {done.stderr.strip()}")
-    try:
-        yield path
-    finally:
-        subprocess.run(["umount", "-l", path], check=True)
-
-
 def test_folder_read_only(program, firn, work):
     w = program("mem_anon")
     with mounted(work, "-o", "ro") as path:
@@ -173,52 +134,6 @@ def test_folder_full(size, program, firn, work):
         left = [p.name for p in path.iterdir() if p.suffix == ".img"]
         assert not left, f"left behind: {left}\n{outcome}"
         untouched(w)
-
-
-@contextlib.contextmanager
-def dead_fuse(work):
-    """A FUSE mount whose server never answers."""
-    path = work.parent / "dead"
-    path.mkdir(exist_ok=True)
-    try:
-        fd = os.open("/dev/fuse", os.O_RDWR)
-    except OSError as e:
-        pytest.skip(f"/dev/fuse: {e}")
-    options = f"fd={fd},rootmode=40000,user_id=0,group_id=0".encode()
-    if LIBC.mount(b"dead", bytes(path), b"fuse", 0, options):
-        error = os.strerror(ctypes.get_errno())
-        os.close(fd)
-        pytest.skip(f"mount of fuse: {error}")
-    # the connection is set up (FUSE_INIT is answered), so that later requests wait for ever
-    init = os.read(fd, 65536)
-    unique = struct.unpack_from("<IIQ", init)[2]
-    body = struct.pack("<IIIIHHIIHHIIII", 7, 31, 0, 0, 0, 0, 4096, 0, 0, 0, 0, 0, 0, 0).ljust(64, b"\0")
-    os.write(fd, struct.pack("<IiQ", 16 + len(body), 0, unique) + body)
-    try:
-        yield path
-    finally:
-        LIBC.umount2(bytes(path), 2)    # MNT_DETACH
-        os.close(fd)
-
-
-@pytest.mark.timeout(60)
-def test_folder_on_a_dead_fuse_mount(program, firn, work):
-    """Within its deadline it says what held it; the target runs on."""
-    w = program("selfcheck")
-    with dead_fuse(work) as path:
-        outcome = h.run([*firn.command, "dump", "-t", w.pid, "-D", path / "images", "-W", work, "-o", work / "dump.log",
-                         "--stall-timeout", "1"], timeout=30, log_path=work / "dump.log")
-        refused(outcome, "open, images folder .*/dead/images", codes=(4,))
-        assert outcome.seconds < 15, outcome
-        untouched(w)
-
-
-@pytest.mark.timeout(60)
-def test_restore_from_a_dead_fuse_mount(firn, work):
-    with dead_fuse(work) as path:
-        outcome = h.run([*firn.command, "restore", "-D", path / "images", "-W", work, "-o", work / "restore.log", "-d",
-                         "--stall-timeout", "1"], timeout=30, log_path=work / "restore.log")
-        refused(outcome, "open, images folder .*/dead/images", codes=(4,))
 
 
 # ---------------------------------------------------------------------------------------------------------- images
@@ -375,15 +290,6 @@ def poison(value, key):
     if isinstance(value, list):
         return any(poison(v, key) for v in value)
     return False
-
-
-def test_pid_taken(program, firn):
-    """The pid that is taken is named with its holder."""
-    w = program("mem_anon")
-    w.dump(firn, "--leave-running")
-    outcome = firn.restore(w.images())
-    refused(outcome, w.pid, "taken|in use|exists", "mem_anon", codes=(1,))
-    w.finish()
 
 
 def test_random_garbage(firn, work):

@@ -13,7 +13,7 @@ import time
 import pytest
 
 import firn_harness as h
-from test_bad_input import dead_fuse
+from situations import dead_fuse
 from test_refused import KINDS as NOT_CARRIED
 
 KINDS = ("perf", "userfaultfd", "flock", "exit_signal")

@@ -1,33 +1,21 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Tasks in states in which they cannot be stopped or asked: a sentence within the limits, and they go on."""
 
-import contextlib
 import os
 import pathlib
 import re
-import signal
 import subprocess
 
 import pytest
 
 import firn_harness as h
+from situations import group, mounts_of
 
 
 def refused(outcome, *words, codes):
     assert outcome.code in codes, outcome
     for word in words:
         assert re.search(str(word), outcome.err), f"{word!r} is not in what it said\n{outcome}"
-
-
-@pytest.mark.timeout(60)
-def test_parent_of_a_vfork(program, firn):
-    """It cannot be stopped before its child has ended or executed something."""
-    w = program("hard_states", "vfork")
-    outcome = firn.dump(w.pid, w.images(), "--stall-timeout", "1")
-    refused(outcome, w.pid, r"waits for its child of a vfork\(\)", codes=(3,))
-    assert outcome.seconds < 10, outcome
-    assert not h.tracers(w.pid)
-    w.finish()
 
 
 def test_tracer_in_the_tree(program, firn):
@@ -37,12 +25,6 @@ def test_tracer_in_the_tree(program, firn):
     assert list(before.values()) == [w.pid]
     refused(firn.dump(w.pid, w.images()), f"traced by pid {w.pid}", codes=(1, 3))
     assert h.tracers(w.pid) == before
-    w.finish()
-
-
-def test_no_address_space_left(program, firn):
-    w = program("hard_states", "as")
-    refused(firn.dump(w.pid, w.images()), w.pid, "mmap.*Cannot allocate memory", "ulimit -v", codes=(1,))
     w.finish()
 
 
@@ -73,56 +55,6 @@ def test_seccomp_that_cannot_be_suspended(mode, without, program, firn):
             {"kernel": "no PTRACE_O_SUSPEND_SECCOMP", "capability": "CAP_SYS_ADMIN", "seccomp": "firn is under seccomp"}[without],
             codes=(3,))
     assert "seize: stage begins" not in outcome.log, outcome
-    w.finish()
-
-
-@contextlib.contextmanager
-def group(kind, parent, *files):
-    path = pathlib.Path(parent) / f"firn-test-{os.getpid()}-{kind}"
-    try:
-        path.mkdir()
-    except OSError as e:
-        pytest.skip(f"{path}: {e}")
-    try:
-        if not all((path / f).exists() for f in files):
-            pytest.skip(f"{path} has not {files}")
-        yield path
-    finally:
-        h.wait_for(lambda: not h.read_text(path / "cgroup.procs").strip(), "the group is empty")
-        path.rmdir()
-
-
-def mounts_of(fstype, option=""):
-    for line in h.read_text("/proc/self/mountinfo").splitlines():
-        left, right = line.split(" - ")
-        if right.split()[0] == fstype and (not option or option in right.split()[2].split(",")):
-            return left.split()[4]
-    pytest.skip(f"no {fstype} {option} is mounted")
-
-
-@pytest.mark.timeout(60)
-@pytest.mark.parametrize("version", ["v1", "v2"])
-def test_frozen_cgroup(version, program, firn):
-    """It cannot be stopped (v1), or can but makes no call (v2)."""
-    if version == "v2":
-        parent, state, frozen, thawed = mounts_of("cgroup2"), "cgroup.freeze", "1", "0"
-    else:
-        parent, state, frozen, thawed = mounts_of("cgroup", "freezer"), "freezer.state", "FROZEN", "THAWED"
-    w = program("mem_anon")
-    with group(version, parent, state) as path:
-        (path / "cgroup.procs").write_text(str(w.pid))
-        try:
-            (path / state).write_text(frozen)
-            h.wait_for(lambda: h.read_text(f"/proc/{w.pid}/wchan") in ("do_freezer_trap", "get_signal") or
-                       h.state(w.pid) == "D", "frozen")
-            outcome = firn.dump(w.pid, w.images(), "--leave-running", "--stall-timeout", "1")
-            assert outcome.seconds < 15, outcome
-            # since Linux 6.1 version 1 may freeze a task where it sleeps: then only its state D is seen, and it stalls
-            refused(outcome, w.pid, "a frozen control group", codes=(3,) if version == "v2" else (3, 4))
-        finally:
-            (path / state).write_text(thawed)
-            h.wait_for(lambda: not h.tracers(w.pid), "untraced")
-            (pathlib.Path(parent) / "cgroup.procs").write_text(str(w.pid))
     w.finish()
 
 
@@ -204,14 +136,4 @@ def test_two_restores_at_once(program, firn, request):
     w.process, w.exit_code, w.restored = None, None, True
     w.rounds += 1
     (w.protocol / "restored").touch()
-    w.finish()
-
-
-def test_stopped_by_a_signal(program, firn):
-    w = program("mem_anon")
-    os.kill(w.pid, signal.SIGSTOP)
-    h.wait_for(lambda: h.state(w.pid) == "T", "stopped")
-    assert firn.dump(w.pid, w.images(), "--leave-running").ok
-    assert h.state(w.pid) == "T" and not h.tracers(w.pid)
-    os.kill(w.pid, signal.SIGCONT)
     w.finish()

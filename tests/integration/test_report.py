@@ -14,7 +14,7 @@ import time
 import pytest
 
 import firn_harness as h
-from test_bad_input import dead_fuse
+from situations import dead_fuse
 
 F_SETLEASE = 1024
 LINE = re.compile(r"\((\d\d+\.\d{6})\) (Note |Error|Warn |Info |Debug|Trace) (-|\d+) ([a-z]+): (.*)")

@@ -169,8 +169,9 @@ def test_pid(program, firn, work):
     w = program("selfcheck")
     with running(stuck_argv(w.pid, work)) as p:
         held(w.pid)
-        outcome = watch(firn, "-p", p.pid)
-        assert outcome.code == 4 and "STUCK" in outcome.err and "holds        1 task\n" in outcome.err, outcome
+        # it is on its way to where it waits
+        outcome = h.wait_for(lambda: (o := watch(firn, "-p", p.pid)).code == 4 and o, "the report of a stuck one")
+        assert "STUCK" in outcome.err and "holds        1 task\n" in outcome.err, outcome
         assert h.tracers(w.pid)
         outcome = watch(firn, "-p", p.pid, "--rescue")
         assert outcome.code == 4 and "done: the checkpointer is gone" in outcome.err, outcome

@@ -15,6 +15,7 @@
 
 #include "base/cleanup.h"
 #include "base/text.h"
+#include "kernel/frozen_group.h"
 #include "kernel/procfs.h"
 #include "kernel/syscalls.h"
 
@@ -324,6 +325,34 @@ static void test_fdinfo(void **state)
 	arena_release(&a);
 }
 
+static void test_32bit(void **state)
+{
+	const uint64_t wide[] = { 33, 0x7fff00001000, 16, 0xbfebfbff, 0, 0 };
+	const uint32_t narrow[] = { 32, 0xf7f01000, 33, 0xf7f00000, 0, 0 };
+
+	(void)state;
+	assert_false(parse_proc_auxv_32bit((const char *)wide, sizeof(wide)));
+	assert_true(parse_proc_auxv_32bit((const char *)narrow, sizeof(narrow)));
+	assert_false(parse_proc_auxv_32bit("", 0));
+	assert_false(parse_proc_auxv_32bit("1234567", 7));
+}
+
+static void test_cgroup(void **state)
+{
+	static const char text[] = "9:name=systemd:/\n6:cpu,freezer:/a/b:c\n5:devices:/d\n0::/unit\n";
+	struct arena a = { 0 };
+
+	(void)state;
+	assert_string_equal(parse_proc_cgroup(TEXT(text), NULL, &a), "/unit");
+	assert_string_equal(parse_proc_cgroup(TEXT(text), "freezer", &a), "/a/b:c");
+	assert_null(parse_proc_cgroup(TEXT(text), "freeze", &a));
+	assert_null(parse_proc_cgroup(TEXT(text), "memory", &a));
+	assert_null(parse_proc_cgroup(TEXT("0::"), NULL, &a));
+	assert_null(parse_proc_cgroup(TEXT("0:\n:\n\n::"), NULL, &a));
+	assert_null(parse_proc_cgroup(TEXT(""), NULL, &a));
+	arena_release(&a);
+}
+
 static void test_mountinfo(void **state)
 {
 	static const char text[] =
@@ -613,6 +642,8 @@ int main(void)
 		cmocka_unit_test(test_maps_hostile),
 		cmocka_unit_test(test_fdinfo),
 		cmocka_unit_test(test_mountinfo),
+		cmocka_unit_test(test_32bit),
+		cmocka_unit_test(test_cgroup),
 		cmocka_unit_test(test_timers),
 		cmocka_unit_test(test_timens_offsets),
 		cmocka_unit_test(test_auxv),
