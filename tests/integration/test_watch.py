@@ -11,7 +11,7 @@ import subprocess
 import pytest
 
 import firn_harness as h
-from test_bad_input import dead_fuse
+from situations import dead_fuse
 from test_hard_states import mounts_of
 
 STUCK = h.PROGRAMS / "seize_and_wait"
