@@ -19,6 +19,7 @@ const struct command commands[] = {
 	{ "show", "print a checkpoint for a person or, with --json, for a program", cmd_show },
 	{ "check", "tell what this kernel, these privileges and this machine allow", cmd_check },
 	{ "watch", "run another checkpointer, or look at one that hangs, and tell where it is stuck", cmd_watch },
+	{ "bisect", "find the smallest set of options and of tasks with which a dump fails", cmd_bisect },
 	{ "version", "print the version", cmd_version },
 };
 

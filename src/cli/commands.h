@@ -14,6 +14,7 @@ struct command {
 extern const struct command commands[];
 extern const size_t n_commands;
 
+int cmd_bisect(int argc, char **argv);
 int cmd_check(int argc, char **argv);
 int cmd_dump(int argc, char **argv);
 int cmd_explain(int argc, char **argv);

@@ -22,7 +22,7 @@ static int print_help(void)
 	     "calls, what these wait for, their open files, and the tasks and control groups that it holds.\n"
 	     "\n"
 	     "  -p, --pid PID           look at this process and all below it\n"
-	     "      --stall-timeout S   stuck when nothing moved for so many seconds (5; with -p 1)\n"
+	     "      --stall-timeout S   stuck when nothing moved for so many seconds (5; with -p alone 1)\n"
 	     "      --deadline S        report as well when the command takes longer\n"
 	     "      --rescue            end the stuck one and set free what it holds\n"
 	     "  -o, --log-file FILE     add the report to this file too\n"
@@ -103,6 +103,6 @@ int cmd_watch(int argc, char **argv)
 	if (!o.argv == !o.pid)
 		return wrong("either -p PID or -- COMMAND is needed", "");
 	if (!stall_given)
-		o.stall_ms = o.argv ? 5000 : 1000;
+		o.stall_ms = o.argv || o.rescue ? 5000 : 1000;
 	return other_watch(&o);
 }

@@ -85,7 +85,7 @@ static bool begins_with(const char *folder, const char *file, const char *value)
 /* The group itself or one above it. @folder becomes the one that is frozen. */
 static bool frozen_upwards(char *folder, size_t mountpoint)
 {
-	while (strlen(folder) > mountpoint) {
+	while (strlen(folder) >= mountpoint && strchr(folder, '/')) {
 		if (begins_with(folder, "cgroup.freeze", "1"))
 			return true;
 		*strrchr(folder, '/') = '\0';

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <elf.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -37,6 +38,15 @@ static int refuse_area(struct operation *op, struct task *t, const struct proc_m
 	return -EOPNOTSUPP;
 }
 
+/* The areas of one file mostly lie together. */
+static bool was_asked(const struct proc_map *maps, size_t i)
+{
+	for (size_t k = i; k > 0 && i - k < 32; k--)
+		if (maps[k - 1].inode == maps[i].inode && strcmp(maps[k - 1].path, maps[i].path) == 0)
+			return true;
+	return false;
+}
+
 /*
  * Before the freeze: does every mapped file answer? One on a dead server holds up the look over the running tree then, and not
  * the frozen tree. What cannot be asked is asked again when it stands still.
@@ -45,14 +55,15 @@ static void ask_mapped_files(const struct task *t, const struct proc_map *maps, 
 {
 	for (size_t i = 0; i < n && !recorder_cancelled(); i++) {
 		const struct proc_map *m = &maps[i];
-		struct stat st;
+		struct statx stx;
 		char name[64];
 
-		if (!m->inode || m->path[0] != '/' || (i > 0 && strcmp(m->path, m[-1].path) == 0))
+		if (!m->inode || m->path[0] != '/' || was_asked(maps, i))
 			continue;
-		recorder_step(t->pid, t->comm, "fstatat", "mapping %" PRIx64 " → %s", m->start, m->path);
+		recorder_step(t->pid, t->comm, "statx", "mapping %" PRIx64 " → %s", m->start, m->path);
 		(void)snprintf(name, sizeof(name), "map_files/%" PRIx64 "-%" PRIx64, m->start, m->end);
-		(void)fstatat(t->proc_fd, name, &st, 0);
+		/* The type alone: for times and size NFS would write back what is dirty first. */
+		(void)statx(t->proc_fd, name, AT_STATX_FORCE_SYNC, STATX_TYPE, &stx);
 	}
 }
 

@@ -35,6 +35,9 @@ static int scan_area(struct operation *op, struct task *t, size_t i, int pagemap
 		r = scan_guards(pagemap_fd, v->start, v->end, &t->mm_plan->guards);
 		return r < 0 ? scan_failed(op, t, v, l, r) : 0;
 	}
+	/* The kernel may take its content at any time. What the vdso's getrandom() keeps there must not come back twice. */
+	if (v->firn_droppable)
+		return 0;
 	/* CRIU compares the vdso's content with the one that it finds, so it is saved although it is the kernel's. */
 	if (v->status & (AREA_VDSO | AREA_AIORING))
 		r = page_runs_add(&t->mm_plan->runs, v->start, v->end, true);

@@ -164,7 +164,9 @@ static int take_vdso(struct operation *op, struct task *t)
 	}
 	p->runs.n = kept;
 	p->runs.bytes -= found;
-	if (found == len)
+	if (found && found != len)
+		return error_raise(op->error, EBADMSG, "mm-%d.img: a part of its vdso has no pages", t->pid);
+	if (found)
 		p->vdso = buf;
 	return 0;
 }

@@ -121,12 +121,8 @@ static int lead(struct operation *op, struct task *t, const VmaEntry *old, uint6
 	return refuse(op, t, why ? why : "no memory left to say why");
 }
 
-static VmaEntry *kernels_area(struct operation *op, uint64_t start, uint64_t len, uint32_t status, uint32_t prot)
+static void fill_area(VmaEntry *v, uint64_t start, uint64_t len, uint32_t status, uint32_t prot)
 {
-	VmaEntry *v = arena_alloc(&op->arena, sizeof(*v));
-
-	if (!v)
-		return NULL;
 	vma_entry__init(v);
 	v->start = start;
 	v->end = start + len;
@@ -134,17 +130,23 @@ static VmaEntry *kernels_area(struct operation *op, uint64_t start, uint64_t len
 	v->flags = MAP_PRIVATE | MAP_ANONYMOUS;
 	v->status = AREA_REGULAR | AREA_ANON_PRIVATE | status;
 	v->fd = -1;
+}
+
+static VmaEntry *kernels_area(struct operation *op, uint64_t start, uint64_t len, uint32_t status, uint32_t prot)
+{
+	VmaEntry *v = arena_alloc(&op->arena, sizeof(*v));
+
+	if (v)
+		fill_area(v, start, len, status, prot);
 	return v;
 }
 
 /* The kernel's area becomes the task's memory; what the kernel had set for its own sake means nothing there. */
 static void make_plain(VmaEntry *v, uint32_t prot)
 {
-	v->status = AREA_REGULAR | AREA_ANON_PRIVATE;
-	v->flags = MAP_PRIVATE | MAP_ANONYMOUS;
-	v->prot = prot;
-	v->has_madv = v->has_firn_sealed = v->firn_sealed = false;
-	v->madv = 0;
+	uint64_t start = v->start, len = v->end - v->start;
+
+	fill_area(v, start, len, 0, prot);
 }
 
 /* Puts two areas that follow each other into the list, behind all that lie below them. */
@@ -221,6 +223,8 @@ int vdso_check(struct operation *op, struct task *t)
 		return refuse(op, t, "this kernel's data does not lie directly before it");
 	same_shape = vvar && vvar->end == vdso->start && vdso->end - vdso->start == len &&
 		     vvar->end - vvar->start == h->vvar_end - h->vvar_start;
+	if (same_shape && !p->vdso)
+		log_warn(t->pid, "its vdso's code is not in the images: taken for that of this kernel");
 	if (same_shape && (!p->vdso || memcmp(p->vdso, (const void *)(uintptr_t)h->vdso_start, len) == 0))
 		return 0;
 	if (!p->vdso)

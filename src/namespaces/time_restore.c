@@ -113,17 +113,24 @@ static int same_clocks(struct operation *op, const TimensEntry *m, bool *ret)
 	return 0;
 }
 
-/* Of CLOCK_MONOTONIC, in ns, when the tree gets firn's own. */
-static int64_t jump(const struct operation *op)
+/* In ns, when the tree gets firn's own clocks: CLOCK_MONOTONIC's, or that of CLOCK_BOOTTIME when this one goes back further. */
+static int64_t jump(const struct operation *op, const char **ret_clock)
 {
-	return now_ns(CLOCK_MONOTONIC) - op->clocks.monotonic;
+	int64_t monotonic = now_ns(CLOCK_MONOTONIC) - op->clocks.monotonic;
+	int64_t boottime = now_ns(CLOCK_BOOTTIME) - op->clocks.boottime;
+	bool is_boottime = boottime < 0 && boottime < monotonic;
+
+	if (ret_clock)
+		*ret_clock = is_boottime ? "CLOCK_BOOTTIME" : "CLOCK_MONOTONIC";
+	return is_boottime ? boottime : monotonic;
 }
 
 static void warn_of_jump(const struct operation *op, const char *why)
 {
-	int64_t ns = jump(op);
+	const char *clock;
+	int64_t ns = jump(op, &clock);
 
-	log_warn(0, "CLOCK_MONOTONIC goes %s by %lld.%03lld s for the tasks: %s", ns < 0 ? "back" : "forward",
+	log_warn(0, "%s goes %s by %lld.%03lld s for the tasks: %s", clock, ns < 0 ? "back" : "forward",
 		 (long long)((ns < 0 ? -ns : ns) / NSEC_PER_SEC),
 		 (long long)((ns < 0 ? -ns : ns) % NSEC_PER_SEC / 1000000), why);
 }
@@ -145,12 +152,14 @@ int time_namespace_read(struct operation *op, const TaskKobjIdsEntry *root_ids)
 	r = id == 0 ? same_clocks(op, m, &same) : 0;
 	if (r < 0)
 		return r;
+	/* A machine that was put back to a snapshot has the same boot, and earlier clocks. */
+	same = same && jump(op, NULL) >= 0;
 	c->go_on = same;
 	if (!same && op->options->skip_timens)
 		warn_of_jump(op, "--skip-timens gives them the clocks of firn itself");
 	else if (!same)
 		c->wanted = true;
-	c->needed = c->wanted && (id != 0 || jump(op) < 0);
+	c->needed = c->wanted && (id != 0 || jump(op, NULL) < 0);
 	return 0;
 }
 
@@ -237,7 +246,7 @@ int time_namespace_create(struct operation *op)
 {
 	struct tree_clocks *c = &op->clocks;
 	struct proc_timens_offsets own;
-	struct making m;
+	struct making m = { .number = EINTR };
 	char *at = m.offsets, *end = m.offsets + sizeof(m.offsets);
 	int r;
 

@@ -75,9 +75,10 @@ int puppet_start(struct batch *b, struct error *e)
 	regs.eflags &= ~0x500ull; /* TF, DF */
 	b->start_ns = call_log_start();
 	/* Registers first, then the mask: an engine that dies or fails in between leaves a stub that puts both back. */
+	if (TRACE(PTRACE_SETREGS, p->pid, p->tid, 0, &regs, e) < 0)
+		return -e->number;
 	p->running = true;
-	if (TRACE(PTRACE_SETREGS, p->pid, p->tid, 0, &regs, e) < 0 ||
-	    TRACE(PTRACE_SETSIGMASK, p->pid, p->tid, sizeof(mask), &mask, e) < 0 || let_run(p, e) < 0)
+	if (TRACE(PTRACE_SETSIGMASK, p->pid, p->tid, sizeof(mask), &mask, e) < 0 || let_run(p, e) < 0)
 		return -e->number;
 	return 0;
 }

@@ -121,10 +121,10 @@ int seize_finish(struct puppet *p, struct error *e)
 int seize_again(struct puppet *p, long ns, struct error *e)
 {
 	const struct timespec moment = { 0, ns };
-	int r = (int)TRACE(PTRACE_CONT, p->pid, p->tid, 0, 0, e);
 
-	if (r < 0)
-		return r;
+	/* ESRCH: it dies; its end is what comes next. */
+	if (ptrace(PTRACE_CONT, p->tid, 0, 0) < 0 && errno != ESRCH)
+		return error_raise_call(e, errno, "PTRACE_CONT", "pid %d, thread %d", p->pid, p->tid);
 	(void)nanosleep(&moment, NULL);
 	/* ESRCH: it has stopped for a signal already, or ended. The first is sent on, and the stop comes after it. */
 	if (ptrace(PTRACE_INTERRUPT, p->tid, 0, 0) < 0 && errno != ESRCH)

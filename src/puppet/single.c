@@ -31,19 +31,23 @@ static int step(struct puppet *p, enum __ptrace_request request, bool want_event
 	}
 }
 
-static int set_state(struct puppet *p, const struct user_regs_struct *regs, uint64_t mask, bool mask_first,
-		     struct error *e)
+/* Registers before mask here, mask before registers below: the gate's healing code puts both back, whatever fails in between. */
+static int enter(struct puppet *p, const struct user_regs_struct *regs, struct error *e)
 {
-	for (int i = 0; i < 2; i++) {
-		long r;
+	uint64_t mask = ~0ull;
 
-		if ((i == 0) == mask_first)
-			r = TRACE(PTRACE_SETSIGMASK, p->pid, p->tid, sizeof(mask), &mask, e);
-		else
-			r = TRACE(PTRACE_SETREGS, p->pid, p->tid, 0, regs, e);
-		if (r < 0)
-			return (int)r;
-	}
+	if (TRACE(PTRACE_SETREGS, p->pid, p->tid, 0, regs, e) < 0)
+		return -e->number;
+	p->running = true;
+	return (int)TRACE(PTRACE_SETSIGMASK, p->pid, p->tid, sizeof(mask), &mask, e);
+}
+
+static int leave(struct puppet *p, struct error *e)
+{
+	if (TRACE(PTRACE_SETSIGMASK, p->pid, p->tid, sizeof(p->sigmask), &p->sigmask, e) < 0 ||
+	    TRACE(PTRACE_SETREGS, p->pid, p->tid, 0, &p->regs, e) < 0)
+		return -e->number;
+	p->running = false;
 	return 0;
 }
 
@@ -63,10 +67,7 @@ int puppet_single_call(struct puppet *p, uint64_t at, long nr, const uint64_t ar
 	regs.r8 = args[4];
 	regs.r9 = args[5];
 	regs.eflags &= ~0x100ull; /* TF */
-	/* Registers before mask here, mask before registers below: the gate's healing code puts both back, whatever of this
-	 * fails. */
-	p->running = true;
-	r = set_state(p, &regs, ~0ull, false, e);
+	r = enter(p, &regs, e);
 	if (r == 0)
 		r = step(p, PTRACE_SYSCALL, false, e);
 	if (r == 0)
@@ -82,10 +83,9 @@ int puppet_single_call(struct puppet *p, uint64_t at, long nr, const uint64_t ar
 	if (r == 0)
 		r = step(p, PTRACE_CONT, true, e);
 	if (r == 0)
-		r = set_state(p, &p->regs, p->sigmask, true, e);
+		r = leave(p, e);
 	if (r < 0)
 		return r;
-	p->running = false;
 	*ret = (int64_t)regs.rax;
 	call_log_single(p, nr, args, *ret, start_ns);
 	return 0;

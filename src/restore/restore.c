@@ -204,17 +204,30 @@ static size_t count_threads(const struct operation *op)
 	return n;
 }
 
-/* Done, or undone. */
-static int restore_everything(struct operation *op, struct channel *channel, const struct pidfile *pidfile)
+struct last_words {
+	struct operation *op;
+	struct pidfile *pidfile;
+};
+
+static int write_pid(void *arg)
 {
+	struct last_words *w = arg;
+
+	return pidfile_write(w->pidfile, w->op->tree.tasks[0]->pid, w->op->error);
+}
+
+/* Done, or undone. */
+static int restore_everything(struct operation *op, struct channel *channel, struct pidfile *pidfile)
+{
+	struct last_words words = { op, pidfile };
 	int r = in_stage(op, STAGE_OBJECTS, create_objects);
 
 	if (r == 0)
 		r = restore_tree(op, channel);
 	if (r == 0)
-		r = pidfile_write(pidfile, op->tree.tasks[0]->pid, op->error);
-	if (r == 0)
 		r = in_stage(op, STAGE_RELEASE, let_objects_go);
+	if (r == 0)
+		r = worker_call(write_pid, &words, op->error);
 	if (r < 0)
 		roll_back(op);
 	return r;

@@ -19,6 +19,7 @@
 #define OTHERS_END_NS 200000000ull
 #define VDSO_BYTES 8192u /* two pages since it exists on x86_64 */
 #define VDSO_TRIES 30
+#define VDSO_TREE_NS 50000000ull /* for all threads of the tree: those that stand still already wait for it */
 #define VDSO_MOMENT_NS 20000	 /* at first; ten times that in the end, for one that finds no processor */
 #define PIDFD_THREAD_FLAG O_EXCL /* PIDFD_THREAD, Linux 6.9 */
 
@@ -132,6 +133,10 @@ static int leave_vdso(struct operation *op, struct task *t, struct thread *th, i
 
 		if (t->vdso == 0 || regs->rip < t->vdso || regs->rip - t->vdso >= VDSO_BYTES ||
 		    (int64_t)regs->orig_rax >= 0)
+			break;
+		if (!op->tree.vdso_until)
+			op->tree.vdso_until = monotonic_ns() + VDSO_TREE_NS;
+		if (monotonic_ns() >= op->tree.vdso_until)
 			break;
 		r = seize_again(&th->puppet, VDSO_MOMENT_NS + 200L * i * i, op->error);
 	}

@@ -96,6 +96,7 @@ struct tree {
 	struct task **tasks;            /* parents before children; tasks[0] is the root */
 	size_t n_tasks;
 	size_t n_threads;               /* of all tasks */
+	uint64_t vdso_until;            /* until when threads are let out of the vdso (CLOCK_MONOTONIC, ns); 0: none was */
 };
 
 /* A task's name as the kernel keeps it: 15 bytes and a NUL. */

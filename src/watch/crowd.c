@@ -7,9 +7,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "kernel/procfs.h"
+#include "watch/bounded.h"
+
+#define PULSE_MS 1000
 
 /* Any thread may be the traced one: a seize goes thread by thread. */
 static pid_t tracer_of(int dirfd, pid_t pid, struct arena *a)
@@ -38,7 +43,8 @@ static bool look_at(pid_t pid, struct arena *a, struct person *ret)
 
 	if (dirfd < 0 || read_proc_stat(dirfd, &stat))
 		return false;
-	if (stat.flags & 0x00200000) /* PF_KTHREAD */
+	/* Kernel threads (PF_KTHREAD), and what this process has left behind itself. */
+	if ((stat.flags & 0x00200000) || (stat.ppid == getpid() && strcmp(stat.comm, BOUNDED_NAME) == 0))
 		return false;
 	*ret = (struct person){ .pid = pid,
 				.ppid = stat.ppid,
@@ -173,9 +179,18 @@ static uint64_t bytes_moved(int dirfd, struct arena *a)
 	return sum;
 }
 
-void crowd_pulse(const struct crowd *c, struct pulse *ret)
+struct pulse_job {
+	const struct crowd *crowd;
+	struct pulse pulse;
+};
+
+/* /proc/PID/io and the fdinfo of some descriptors wait for locks that a stuck task may have. */
+static void take_pulse(void *arg)
 {
-	*ret = (struct pulse){ 0 };
+	struct pulse_job *job = arg;
+	const struct crowd *c = job->crowd;
+	struct pulse *ret = &job->pulse;
+
 	for (size_t i = 0; i < c->n; i++) {
 		const struct person *p = &c->people[i];
 		struct arena a = { 0 };
@@ -188,4 +203,19 @@ void crowd_pulse(const struct crowd *c, struct pulse *ret)
 		ret->people = ret->people * 31 + (uint64_t)p->pid + p->start_time;
 		arena_release(&a);
 	}
+}
+
+bool crowd_pulse(const struct crowd *c, struct pulse *ret)
+{
+	struct pulse_job *job = bounded_memory(sizeof(*job));
+	bool whole;
+
+	if (!job)
+		return false;
+	job->crowd = c;
+	whole = bounded_run(take_pulse, job, PULSE_MS);
+	if (whole)
+		*ret = job->pulse;
+	(void)munmap(job, sizeof(*job));
+	return whole;
 }

@@ -40,4 +40,5 @@ struct pulse {
 	uint64_t io;	 /* bytes read and written, plus the positions of all open files */
 	uint64_t people; /* changes when somebody comes or goes */
 };
-void crowd_pulse(const struct crowd *c, struct pulse *ret);
+/* False when some of it does not answer, which is no movement. Blocks for a second at most. */
+bool crowd_pulse(const struct crowd *c, struct pulse *ret);

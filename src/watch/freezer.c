@@ -3,8 +3,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/vfs.h>
 
 #include "base/arena.h"
 #include "base/cleanup.h"
@@ -33,12 +35,20 @@ bool freezers_contain(const struct freezers *f, const char *path)
 	return false;
 }
 
+/* A folder that somebody names may be anything: only in a control group's is anything read or written. */
+static bool is_group(const char *path)
+{
+	struct statfs st;
+
+	return statfs(path, &st) == 0 && (st.f_type == CGROUP_SUPER_MAGIC || st.f_type == CGROUP2_SUPER_MAGIC);
+}
+
 void freezers_of_folder(const char *path, struct freezers *f)
 {
 	char word[64];
 	struct freezer new = { 0 };
 
-	if (f->n == FREEZERS_MAX || strlen(path) >= sizeof(new.path) || freezers_contain(f, path))
+	if (f->n == FREEZERS_MAX || strlen(path) >= sizeof(new.path) || freezers_contain(f, path) || !is_group(path))
 		return;
 	/* A group below a frozen one says FROZEN too: what it was told itself stands in self_freezing. */
 	if (read_word(path, "freezer.state", word, sizeof(word)) && strcmp(word, "THAWED") != 0) {

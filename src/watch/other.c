@@ -133,9 +133,8 @@ static bool sample(struct other *w, const struct crowd *c)
 	uint64_t now = monotonic_ns(), passed = now - w->looked_ns, most = look_every_ms(w) * 2000000ull;
 	struct pulse pulse;
 
-	crowd_pulse(c, &pulse);
 	w->looked_ns = now;
-	if (has_moved(&pulse, &w->anchor, w->quiet_ns)) {
+	if (crowd_pulse(c, &pulse) && has_moved(&pulse, &w->anchor, w->quiet_ns)) {
 		w->anchor = pulse;
 		w->quiet_ns = 0;
 		return true;
@@ -153,6 +152,7 @@ static void report(struct other *w, const struct crowd *c, const char *what, boo
 	AUTOFREE char *text = NULL;
 	size_t len = 0;
 	FILE *out = open_memstream(&text, &len);
+	struct crowd now;
 
 	if (!out)
 		return;
@@ -167,7 +167,10 @@ static void report(struct other *w, const struct crowd *c, const char *what, boo
 	out = open_memstream(&text, &len);
 	if (!out)
 		return;
-	*ret_free = rescue(c, &w->aims, &w->before, &w->arena, out);
+	/* The report took its time: who is there now? */
+	if (look(w, &w->arena, &now))
+		now = *c;
+	*ret_free = rescue(&now, &w->aims, &w->before, &w->arena, out);
 	if (fclose(out) == 0)
 		say(w, text, len);
 }
@@ -179,26 +182,27 @@ static void look_before(struct other *w)
 {
 	struct crowd c;
 
-	w->before.known = true;
 	if (crowd_look(getpid(), true, &w->arena, &c))
 		return;
 	rescue_freezers(&c, &w->aims, &w->before.frozen);
-	w->before.stopped = arena_array(&w->arena, c.n ? c.n : 1, sizeof(pid_t));
+	w->before.stopped = arena_array(&w->arena, c.n ? c.n : 1, sizeof(struct person));
 	for (size_t i = 0; w->before.stopped && i < c.n; i++)
 		if (c.people[i].state == 'T')
-			w->before.stopped[w->before.n_stopped++] = c.people[i].pid;
+			w->before.stopped[w->before.n_stopped++] = c.people[i];
 }
 
 static pid_t start_command(const struct other_options *o, const sigset_t *mask)
 {
 	pid_t pid = fork();
+	int error;
 
 	if (pid)
 		return pid;
 	(void)sigprocmask(SIG_SETMASK, mask, NULL);
 	(void)execvp(o->argv[0], o->argv);
-	(void)fprintf(stderr, "firn: watch: %s: execvp: %s.\n", o->argv[0], strerror(errno));
-	_exit(errno == ENOENT ? 127 : 126);
+	error = errno;
+	(void)fprintf(stderr, "firn: watch: %s: execvp: %s.\n", o->argv[0], strerror(error));
+	_exit(error == ENOENT ? 127 : 126);
 }
 
 /* Reaps whoever has ended, since orphans of the command come to this process. True when the command has; then *ret is its
@@ -343,6 +347,17 @@ static void read_arguments(void *arg)
 	args->len = fd < 0 ? -1 : read(fd, args->text, sizeof(args->text) - 1);
 }
 
+static bool same_pid_namespace(pid_t pid)
+{
+	char path[48], own[64], other[64];
+	ssize_t n, m;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/ns/pid", pid);
+	n = readlink("/proc/self/ns/pid", own, sizeof(own));
+	m = readlink(path, other, sizeof(other));
+	return n > 0 && n == m && memcmp(own, other, (size_t)n) == 0;
+}
+
 static void find_aims(struct other *w)
 {
 	struct arguments *shared = bounded_memory(sizeof(*shared));
@@ -361,6 +376,30 @@ static void find_aims(struct other *w)
 		argv[n++] = text + at;
 	if (argv)
 		aims_of_arguments(argv, &w->aims);
+	/* Another process's words: its numbers mean something here only when it counts as this one does, and a folder that it
+	 * names is none of this process's business. The groups of the tasks that it traces are found without. */
+	w->aims.freezer = NULL;
+	if (!same_pid_namespace(w->root))
+		w->aims.n = 0;
+}
+
+/* A process that holds nobody is no checkpointer at work: a wrong pid must not be the end of it. */
+static bool holds_something(struct other *w, const struct crowd *c)
+{
+	AUTOFREE struct freezers *frozen = calloc(1, sizeof(*frozen));
+
+	for (size_t i = 0; i < c->n; i++)
+		if (c->people[i].held)
+			return true;
+	if (frozen)
+		rescue_freezers(c, &w->aims, frozen);
+	if (frozen && frozen->n)
+		return true;
+	if (w->options->rescue)
+		(void)fprintf(stderr,
+			      "firn: watch: pid %d holds no task and no frozen control group: it is not ended.\n",
+			      w->root);
+	return false;
 }
 
 static int look_at_pid(struct other *w)
@@ -397,7 +436,7 @@ static int look_at_pid(struct other *w)
 	}
 	(void)snprintf(what, sizeof(what), "pid %d: %s %.1f s", w->root,
 		       moved ? "it moves, seen within" : "STUCK: nothing moved for", window / 1000.0);
-	report(w, &c, what, o->rescue && !moved, &all_free);
+	report(w, &c, what, o->rescue && !moved && holds_something(w, &c), &all_free);
 	code = moved ? EXIT_DONE : o->rescue && !all_free ? EXIT_FAILED : EXIT_STALLED;
 	arena_release(&a);
 	return code;

@@ -8,8 +8,10 @@
 #include "base/print.h"
 #include "kernel/procfs.h"
 #include "watch/blocked_call.h"
+#include "watch/bounded.h"
 #include "watch/stall.h"
 
+#define LOOK_MS 300
 #define THREADS_MAX 16
 #define FILES_MAX 64
 #define HELD_MAX 64
@@ -54,8 +56,9 @@ static void put_thread(pid_t pid, pid_t tid, const struct open_file *files, size
 	struct blocked_call call;
 	struct arena a = { 0 };
 	struct glance g;
+	bool whole;
 
-	glance(pid, tid, &g);
+	whole = bounded_glance(pid, tid, LOOK_MS, &g);
 	if (g.gone)
 		return;
 	(void)fprintf(out, "    thread %d  %c (%s)", tid, g.state, glance_state(g.state));
@@ -63,7 +66,7 @@ static void put_thread(pid_t pid, pid_t tid, const struct open_file *files, size
 		(void)fprintf(out, ", in %s", g.wchan);
 	if (g.tracer)
 		(void)fprintf(out, ", traced by %d", g.tracer);
-	fputc('\n', out);
+	fputs(whole ? "\n" : "; its system call and stack do not answer\n", out);
 	blocked_call_look(&g, files, n, c, &a, &call);
 	if (call.call[0])
 		line(out, "    call         ", call.call);

@@ -31,7 +31,7 @@
 #define MAPS_MS 300
 #define MAPS_SIZE (1u << 20)
 
-enum fate { FATE_FREE, FATE_ENDED, FATE_HELD, FATE_STOPPED, FATE_FROZEN, FATE_STILL, FATE_FOREIGN };
+enum fate { FATE_FREE, FATE_ENDED, FATE_HELD, FATE_STOPPED, FATE_FROZEN, FATE_STILL, FATE_FOREIGN, FATE_SILENT };
 
 static const char *const fate_words[] = {
 	[FATE_FREE] = "free",
@@ -39,12 +39,14 @@ static const char *const fate_words[] = {
 	[FATE_HELD] = "STILL TRACED",
 	[FATE_STOPPED] = "STILL STOPPED",
 	[FATE_FROZEN] = "FROZEN",
+	[FATE_SILENT] = "NOT KNOWN: its files in /proc do not answer",
 	[FATE_STILL] = "let go, but it has not run since",
 	[FATE_FOREIGN] = "DAMAGED? it runs code that no file is behind: the checkpointer's, or made by itself",
 };
 
 struct captive {
 	pid_t pid, tid;
+	struct person process;
 	char state;		 /* while it was held */
 	bool was_stopped;	 /* in state T before the checkpointer began */
 	unsigned long long runs; /* times it had got a processor, while it was held */
@@ -71,7 +73,7 @@ void aims_of_arguments(char *const *argv, struct aims *ret)
 			tree = argv[i] + 7;
 		else if (strncmp(argv[i], "-t", 2) == 0)
 			tree = argv[i] + 2;
-		if (tree && atoi(tree) > 0 && ret->n < RESCUE_TREES)
+		if (tree && atoi(tree) > 1 && ret->n < RESCUE_TREES)
 			ret->trees[ret->n++] = atoi(tree);
 		if (strcmp(argv[i], "--freeze-cgroup") == 0 && argv[i + 1])
 			ret->freezer = argv[i + 1];
@@ -126,16 +128,17 @@ static int find_captives(const struct crowd *c, const struct before *before, str
 		if (dirfd < 0 || read_proc_tasks(dirfd, a, &tids, &n))
 			continue;
 		for (size_t k = 0; k < n; k++) {
-			struct captive new = { .pid = p->pid, .tid = tids[k] };
+			struct captive new = { .pid = p->pid, .tid = tids[k], .process = *p, .fate = FATE_HELD };
 			struct glance g;
 
-			glance(p->pid, tids[k], &g);
+			glance_status(p->pid, tids[k], &g);
 			if (g.gone || !g.tracer)
 				continue;
 			new.state = g.state;
 			(void)times_run(p->pid, tids[k], &new.runs);
 			for (size_t s = 0; s < before->n_stopped; s++)
-				new.was_stopped = new.was_stopped || before->stopped[s] == p->pid;
+				new.was_stopped |= before->stopped[s].pid == p->pid &&
+						   before->stopped[s].start_time == p->start_time;
 			if (ret->n == room) {
 				ret->list = arena_grow(a, ret->list, room, room ? 2 * room : 64, sizeof(new));
 				room = room ? 2 * room : 64;
@@ -314,9 +317,22 @@ static bool is_frozen(const struct glance *g)
 	       strcmp(g->wchan, "get_signal") == 0;
 }
 
+static bool continue_it(const struct captive *k)
+{
+	int pidfd = open_same(&k->process);
+	bool sent = pidfd >= 0 && sys_pidfd_send_signal(pidfd, SIGCONT, NULL) == 0;
+
+	if (pidfd >= 0)
+		close(pidfd);
+	return sent;
+}
+
 static enum fate judge(struct captive *k, struct arena *a)
 {
-	glance(k->pid, k->tid, &k->now);
+	glance_status(k->pid, k->tid, &k->now);
+	/* A first thread that had ended before stays a zombie for as long as others run. */
+	if (k->state == 'Z' && k->now.state == 'Z')
+		return FATE_FREE;
 	if (k->now.gone || k->now.state == 'Z' || k->now.state == 'X')
 		return FATE_ENDED;
 	if (k->now.tracer)
@@ -324,9 +340,11 @@ static enum fate judge(struct captive *k, struct arena *a)
 	if (k->now.state == 'T' && k->was_stopped)
 		return FATE_FREE;
 	if (k->now.state == 'T') {
-		k->continued = kill(k->pid, SIGCONT) == 0;
+		k->continued = continue_it(k);
 		return FATE_STOPPED;
 	}
+	if (!bounded_glance(k->pid, k->tid, MAPS_MS, &k->now))
+		return FATE_SILENT;
 	if (is_frozen(&k->now))
 		return FATE_FROZEN;
 	if (on_foreign_code(&k->now, a))
@@ -346,15 +364,17 @@ static void print_captive(const struct captive *k, FILE *out)
 			      glance_state(k->now.state), k->now.tracer,
 			      k->runs_now > k->runs ? k->runs_now - k->runs : 0);
 	(void)fprintf(out, ": %s%s%s\n", fate_words[k->fate], k->continued ? ", continued by SIGCONT" : "",
-		      k->fate != FATE_FREE    ? ""
-		      : k->was_stopped	      ? ", stopped as it was before"
-		      : k->runs_now > k->runs ? ""
-					      : ", it was not stopped and went on to wait");
+		      k->fate != FATE_FREE		  ? ""
+		      : k->was_stopped			  ? ", stopped as it was before"
+		      : !k->now.pc && k->now.state == 'R' ? ", it runs: on which code was not seen"
+		      : k->runs_now > k->runs		  ? ""
+							  : ", it was not stopped and went on to wait");
 }
 
 static bool prove(struct captives *all, FILE *out)
 {
 	struct patience left = patience_begin(PROVE_MS);
+	uint64_t net = monotonic_ns() + 10 * PROVE_MS * 1000000ull;
 	bool good;
 
 	do {
@@ -362,13 +382,15 @@ static bool prove(struct captives *all, FILE *out)
 		for (size_t i = 0; i < all->n; i++) {
 			struct arena a = { 0 };
 
+			if (all->list[i].fate == FATE_FREE)
+				continue;
 			all->list[i].fate = judge(&all->list[i], &a);
 			arena_release(&a);
 			good = good && all->list[i].fate == FATE_FREE;
 		}
 		if (!good)
 			(void)poll(NULL, 0, PATIENCE_PAUSE_MS);
-	} while (!good && !patience_is_over(&left));
+	} while (!good && !patience_is_over(&left) && monotonic_ns() < net);
 	for (size_t i = 0; i < all->n; i++) {
 		(void)times_run(all->list[i].pid, all->list[i].tid, &all->list[i].runs_now);
 		print_captive(&all->list[i], out);

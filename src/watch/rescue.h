@@ -14,7 +14,7 @@
 
 /* What its command line says it works on. */
 struct aims {
-	pid_t trees[RESCUE_TREES]; /* -t PID, --tree PID */
+	pid_t trees[RESCUE_TREES]; /* -t PID, --tree PID; never init, below which all are */
 	size_t n;
 	const char *freezer; /* --freeze-cgroup PATH; points into the arguments; NULL = none */
 };
@@ -22,9 +22,8 @@ void aims_of_arguments(char *const *argv, struct aims *ret);
 
 /* How things were before it began; all empty when that is not known (firn watch -p). */
 struct before {
-	bool known;
 	struct freezers frozen;
-	pid_t *stopped; /* pids of tasks in state T; in the arena */
+	struct person *stopped; /* in state T; in the arena */
 	size_t n_stopped;
 };
 

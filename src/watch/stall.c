@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "watch/patience.h"
 
 struct stall_facts *stall_new(void)
 {
@@ -160,8 +161,9 @@ static _Noreturn void looker(struct stall_facts *f, pid_t engine)
 
 void stall_look(struct stall_facts *f, pid_t engine, int timeout_ms)
 {
+	struct patience patience = patience_begin((unsigned)timeout_ms);
 	struct pollfd p = { .fd = -1, .events = POLLIN };
-	bool ended;
+	bool ended = false;
 	pid_t pid;
 
 	look_at(f, "everything");
@@ -171,7 +173,8 @@ void stall_look(struct stall_facts *f, pid_t engine, int timeout_ms)
 	if (pid < 0)
 		return;
 	p.fd = pidfd_open(pid, 0);
-	ended = p.fd >= 0 && poll(&p, 1, timeout_ms) == 1;
+	while (p.fd >= 0 && !ended && !patience_is_over(&patience))
+		ended = poll(&p, 1, PATIENCE_PAUSE_MS) == 1;
 	if (!ended)
 		(void)kill(pid, SIGKILL);
 	/* In uninterruptible sleep it does not end: then it is init's when the front has ended. */

@@ -77,6 +77,10 @@ static const struct stall_cause userfault = {
 	"a page of the task is handled by a userfaultfd monitor that does not answer",
 	"look at the process that holds the userfaultfd",
 };
+static const struct stall_cause kernfs = {
+	"a file of a control group or of sysfs waits in the kernel",
+	"see which one it is, and what the tasks of that group do",
+};
 static const struct stall_cause slow_disk = {
 	"the disk is very slow or does not answer",
 	"look at the disk's load and errors; a longer --stall-timeout helps",
@@ -92,6 +96,7 @@ static const struct {
 } waits[] = {
 	{ "fuse_", &fuse },
 	{ "request_wait_answer", &fuse },
+	{ "kernfs_", &kernfs }, /* before nfs, whose name it has in it */
 	{ "nfs", &nfs },
 	{ "rpc_wait", &nfs },
 	{ "p9_", &host_9p },

@@ -60,6 +60,10 @@ __attribute__((format(printf, 2, 3))) static void add(struct text *t, const char
 
 static void add_glance(struct text *t, const struct glance *g)
 {
+	if (!g->pid) {
+		add(t, "not seen\n");
+		return;
+	}
 	if (g->gone) {
 		add(t, "pid %d, thread %d: gone\n", g->pid, g->tid);
 		return;

@@ -79,7 +79,8 @@ def let_time_pass(seconds=1.0):
 def round_trip(w, dumper, restorer, prepare=lambda images: None):
     """Dump and restore with time in between, and how far the tree's clocks went on meanwhile: not back, and not further than
     the dump and the restore took."""
-    before, begun = clocks(w.pid), time.monotonic()
+    begun = time.monotonic()
+    before = clocks(w.pid)
     w.dump(dumper)
     took = time.monotonic() - begun
     prepare(w.images())

@@ -175,8 +175,16 @@ def test_pid(program, firn, work):
         assert h.tracers(w.pid)
         outcome = watch(firn, "-p", p.pid, "--rescue")
         assert outcome.code == 4 and "done: the checkpointer is gone" in outcome.err, outcome
-        assert p.wait(10) == -signal.SIGTERM
+        assert p.wait(10) in (-signal.SIGTERM, -signal.SIGKILL)
     runs_on(w)
+
+
+def test_pid_that_holds_nobody(firn):
+    """The workload's pid, say, given by mistake: it is not ended."""
+    with running(["sleep", "1000"]) as p:
+        outcome = watch(firn, "-p", p.pid, "--rescue", "--stall-timeout", "1")
+        assert outcome.code == 1 and "holds no task and no frozen control group: it is not ended" in outcome.err, outcome
+        assert p.poll() is None
 
 
 def test_pid_that_moves(program, firn):

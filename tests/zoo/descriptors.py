@@ -14,7 +14,7 @@ from situations import LIBC, mounted
 
 # kind of the program stuck, and where firn asks the server
 USES = {"an open descriptor": ("holds", "start: pid {pid} (stuck), fstat, fd 3 → {path}/data on fuse"),
-        "a mapped file": ("maps", "start: pid {pid} (stuck), fstatat, mapping … → {path}/data"),
+        "a mapped file": ("maps", "start: pid {pid} (stuck), statx, mapping … → {path}/data"),
         "a working folder": ("cwd", "start: pid {pid} (stuck), fstat, cwd → {path}"),
         "a root folder": ("root", "start: pid {pid} (stuck), fstat, root → {path}")}
 

@@ -33,7 +33,7 @@ def fuse_wait(z, call):
     if call == "read":
         z.stalls(outcome, f"start: pid {w.pid} (stuck), fstat, fd 3 → {fuse.path}/data on fuse")
     elif call == "fault":
-        z.stalls(outcome, f"start: pid {w.pid} (stuck), fstatat, mapping … → {fuse.path}/data")
+        z.stalls(outcome, f"start: pid {w.pid} (stuck), statx, mapping … → {fuse.path}/data")
     else:
         z.stalls(outcome, f"seize: pid {w.pid} (stuck), waitpid, thread {w.pid} to stop")
     assert "Likely cause: a FUSE file system does not answer" in outcome.err, outcome
