@@ -54,7 +54,7 @@ integration:
 zoo: all
 	FIRN_BUILD=$(abspath $(BUILD)) $(PYTHON) -m pytest -p no:cacheprovider -q tests/zoo --zoo-table docs/hangs.md $(PYTEST_FLAGS)
 
-# What takes too long for every run: 1,000 kills of the engine.
+# What takes too long for every run: FIRN_KILLS (1,000) kills, every call made to fail.
 long: all
 	FIRN_BUILD=$(abspath $(BUILD)) $(PYTHON) -m pytest -p no:cacheprovider -q tests/integration tests/zoo -m long $(PYTEST_FLAGS)
 
