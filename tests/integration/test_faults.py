@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Every call of firn that can fail is made to fail, one at a time: each ends in one sentence and a complete rollback, or
-in a dump or restore that is as good as without it. In `make test` a sample of the calls, in `make long` all."""
+in a dump or restore that is as good as without it. With `make long`: a
+sample of the ways through firn, then all calls."""
 
 import os
 import shutil
@@ -107,6 +108,7 @@ def test_every_dump_call_fails(box, program, firn):
     dump_faults(box, program, firn, True)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_dump_calls_fail(box, program, firn):
     dump_faults(box, program, firn, False)
@@ -169,6 +171,7 @@ def test_every_restore_call_fails(box, program, firn):
     restore_faults(box, program, firn, True)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_restore_calls_fail(box, program, firn):
     restore_faults(box, program, firn, False)
