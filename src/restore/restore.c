@@ -224,10 +224,11 @@ static int restore_everything(struct operation *op, struct channel *channel, str
 
 	if (r == 0)
 		r = restore_tree(op, channel);
-	if (r == 0)
-		r = in_stage(op, STAGE_RELEASE, let_objects_go);
+	/* Not between the unlocking of connections and the release: that moment is as short as can be. */
 	if (r == 0)
 		r = worker_call(write_pid, &words, op->error);
+	if (r == 0)
+		r = in_stage(op, STAGE_RELEASE, let_objects_go);
 	if (r < 0)
 		roll_back(op);
 	return r;
