@@ -74,11 +74,7 @@ int puppet_start(struct batch *b, struct error *e)
 	regs.orig_rax = (unsigned long long)-1;
 	regs.eflags &= ~0x500ull; /* TF, DF */
 	b->start_ns = call_log_start();
-	/* Registers first, then the mask: an engine that dies or fails in between leaves a stub that puts both back. */
-	if (TRACE(PTRACE_SETREGS, p->pid, p->tid, 0, &regs, e) < 0)
-		return -e->number;
-	p->running = true;
-	if (TRACE(PTRACE_SETSIGMASK, p->pid, p->tid, sizeof(mask), &mask, e) < 0 || let_run(p, e) < 0)
+	if (puppet_enter(p, &regs, mask, e) < 0 || let_run(p, e) < 0)
 		return -e->number;
 	return 0;
 }
@@ -126,16 +122,6 @@ static int leave_syscall_stop(struct puppet *p, struct error *e)
 	return r;
 }
 
-/* The mask first, then the registers: see puppet_start(). */
-static int give_back(struct puppet *p, struct error *e)
-{
-	if (TRACE(PTRACE_SETSIGMASK, p->pid, p->tid, sizeof(p->sigmask), &p->sigmask, e) < 0 ||
-	    TRACE(PTRACE_SETREGS, p->pid, p->tid, 0, &p->regs, e) < 0)
-		return -e->number;
-	p->running = false;
-	return 0;
-}
-
 /* Waits until the stub is behind its last system call. */
 static int wait_parked(struct puppet *p, struct error *e)
 {
@@ -154,7 +140,7 @@ static int wait_parked(struct puppet *p, struct error *e)
 		case STUB_BROKEN:
 			(void)error_raise(e, EFAULT, "pid %d (%s), thread %d: signal %d in the stub at %#llx", p->pid,
 					  p->comm, p->tid, WSTOPSIG(status), regs.rip);
-			(void)give_back(p, e);
+			(void)puppet_give_back(p, e);
 			return -EFAULT;
 		case STUB_WORKS:
 			break;
@@ -178,7 +164,7 @@ int puppet_finish(struct batch *b, struct error *e)
 		return r;
 	}
 	r = transfer(b, &h, false, e);
-	if (give_back(p, e) < 0 || r < 0)
+	if (puppet_give_back(p, e) < 0 || r < 0)
 		return -e->number;
 	b->failed = h.done;
 	call_log_batch(b, b->start_ns);

@@ -109,6 +109,13 @@ int puppet_start(struct batch *b, struct error *e);
 int puppet_finish(struct batch *b, struct error *e);
 
 /*
+ * Into code that heals the task, and back by ptrace: registers before the mask on the way in, the mask before the registers on
+ * the way out, so that healing is right whatever dies or fails in between. p->running tells that the task is in there.
+ */
+int puppet_enter(struct puppet *p, const struct user_regs_struct *regs, uint64_t mask, struct error *e);
+int puppet_give_back(struct puppet *p, struct error *e);
+
+/*
  * One call from the SYSCALL instruction at the remote address @at; registers and mask are back afterwards. An engine
  * that dies meanwhile leaves the task in the middle of it: only for code that heals the task (the gate) or for tasks that
  * die with the engine (a restore's).

@@ -31,18 +31,15 @@ static int step(struct puppet *p, enum __ptrace_request request, bool want_event
 	}
 }
 
-/* Registers before mask here, mask before registers below: the gate's healing code puts both back, whatever fails in between. */
-static int enter(struct puppet *p, const struct user_regs_struct *regs, struct error *e)
+int puppet_enter(struct puppet *p, const struct user_regs_struct *regs, uint64_t mask, struct error *e)
 {
-	uint64_t mask = ~0ull;
-
 	if (TRACE(PTRACE_SETREGS, p->pid, p->tid, 0, regs, e) < 0)
 		return -e->number;
 	p->running = true;
 	return (int)TRACE(PTRACE_SETSIGMASK, p->pid, p->tid, sizeof(mask), &mask, e);
 }
 
-static int leave(struct puppet *p, struct error *e)
+int puppet_give_back(struct puppet *p, struct error *e)
 {
 	if (TRACE(PTRACE_SETSIGMASK, p->pid, p->tid, sizeof(p->sigmask), &p->sigmask, e) < 0 ||
 	    TRACE(PTRACE_SETREGS, p->pid, p->tid, 0, &p->regs, e) < 0)
@@ -67,7 +64,7 @@ int puppet_single_call(struct puppet *p, uint64_t at, long nr, const uint64_t ar
 	regs.r8 = args[4];
 	regs.r9 = args[5];
 	regs.eflags &= ~0x100ull; /* TF */
-	r = enter(p, &regs, e);
+	r = puppet_enter(p, &regs, ~0ull, e);
 	if (r == 0)
 		r = step(p, PTRACE_SYSCALL, false, e);
 	if (r == 0)
@@ -83,7 +80,7 @@ int puppet_single_call(struct puppet *p, uint64_t at, long nr, const uint64_t ar
 	if (r == 0)
 		r = step(p, PTRACE_CONT, true, e);
 	if (r == 0)
-		r = leave(p, e);
+		r = puppet_give_back(p, e);
 	if (r < 0)
 		return r;
 	*ret = (int64_t)regs.rax;

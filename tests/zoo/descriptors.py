@@ -43,14 +43,20 @@ def unused_mount(z):
     z.works(w)
 
 
-@exhibit("the FUSE server inside the tree itself")
-def server_in_the_tree(z):
-    """Frozen with the tree, the server answers nobody: what is asked of its files waits for the end of the dump."""
+def with_own_server(z, how):
+    """A tree whose root is stuck.c in the state @how, and which has a FUSE server; the mount, and the tree."""
     path = z.work.parent / "own"
     path.mkdir()
     z.strays.callback(subprocess.run, ["umount", "-l", path], check=False, stderr=subprocess.DEVNULL)
-    script = f'{ZOO}/fuse_server {path} & while ! mountpoint -q {path}; do sleep 0.02; done; exec {ZOO}/stuck {z.work} holds {path}'
+    script = f'{ZOO}/fuse_server {path} & while ! mountpoint -q {path}; do sleep 0.02; done; exec {ZOO}/stuck {z.work} {how(path)}'
     w = z.start(["/bin/sh", "-c", script]).wait_ready()
+    return path, w
+
+
+@exhibit("the FUSE server inside the tree itself")
+def server_in_the_tree(z):
+    """Frozen with the tree, the server answers nobody: what is asked of its files waits for the end of the dump."""
+    path, w = with_own_server(z, lambda path: f"holds {path}")
     server = h.children(w.pid)[0]
     z.says(z.dump(w), 3, f"pid {server} (fuse_server), fd 3 → /dev/fuse: a character device 10:229 cannot be carried by this "
                          "version of firn")
@@ -172,11 +178,7 @@ def full_disk(z):
 @exhibit("the images folder on a server inside the tree")
 def images_on_own_server(z):
     """Frozen with the tree, the server would take no images."""
-    path = z.work.parent / "own"
-    path.mkdir()
-    z.strays.callback(subprocess.run, ["umount", "-l", path], check=False, stderr=subprocess.DEVNULL)
-    script = f'{ZOO}/fuse_server {path} & while ! mountpoint -q {path}; do sleep 0.02; done; exec {ZOO}/stuck {z.work} cwd /'
-    w = z.start(["/bin/sh", "-c", script]).wait_ready()
+    path, w = with_own_server(z, lambda path: "cwd /")
     z.remember(w)
     z.says(z.run([*z.firn.command, "dump", "-t", w.pid, "-D", path, "-W", z.images, "-o", "dump.log", "--leave-running"]), 3,
            f"pid {h.children(w.pid)[0]} (fuse_server), fd 3 → /dev/fuse: a character device 10:229 cannot be carried by this "
